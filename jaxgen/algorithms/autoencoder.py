@@ -1,0 +1,168 @@
+"""Autoencoder: minimise E_x[-log p(x | decode(encode(x)))] over both nets.
+
+Hinton & Salakhutdinov, Reducing the dimensionality of data with neural networks, Science 313, 2006.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, UInt8
+
+from jaxgen import losses
+from jaxgen.algorithms import optimizers
+from jaxgen.algorithms.optimizers import HParams as HParams
+from jaxgen.errors import check_at_least, check_choice, refuse
+from jaxgen.nets import autoencoders as nets
+
+Params = Any
+Metrics = dict[str, Float[Array, ""]]
+
+MAP_BATCH = 500
+"""Images a whole-split function looks at at once."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What fixes shapes and programs; a new value compiles anew."""
+
+    image_shape: tuple[int, int, int] = (28, 28, 1)
+    """(H, W, C) of one image; the experiments take it from the data."""
+    net: Literal["dense", "conv"] = "dense"
+    """Kind of encoder and decoder."""
+    code_size: int = 2
+    """Numbers an image is compressed to."""
+    widths: tuple[int, ...] = (100, 20)
+    """Hidden widths of the dense encoder; the decoder has them in reverse."""
+    channels: tuple[int, int, int] = (16, 8, 8)
+    """Channels of the conv encoder's three layers; the decoder has them in reverse."""
+    likelihood: Literal["bernoulli", "gaussian"] = "bernoulli"
+    """bernoulli: cross-entropy on logits; gaussian: unit variance, i.e. half the squared error."""
+    optimizer: optimizers.Family = "adamax"
+    """Optimiser family; its numbers are in hparams."""
+    batch_size: int = 128
+    """Images per update."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the nets; parameters, losses and optimiser stay float32."""
+
+    def __post_init__(self) -> None:
+        check_choice("config.net", self.net, ("dense", "conv"))
+        check_choice("config.likelihood", self.likelihood, ("bernoulli", "gaussian"))
+        check_choice("config.optimizer", self.optimizer, get_args(optimizers.Family))
+        check_choice("config.dtype", self.dtype, ("float32", "bfloat16"))
+        check_at_least("config.code_size", self.code_size, 1)
+        check_at_least("config.batch_size", self.batch_size, 1)
+        if any(width < 1 for width in self.widths):
+            refuse("config.widths", self.widths, "positive integers")
+        if len(self.channels) != 3 or any(width < 1 for width in self.channels):
+            refuse("config.channels", self.channels, "three positive integers")
+        if self.net == "conv":
+            nets.check_conv_image_shape(self.image_shape)
+
+
+class State(NamedTuple):
+    """All that training carries; every leaf an array."""
+
+    step: Int[Array, ""]
+    params: Params
+    opt_state: optax.OptState
+
+
+class Batch(NamedTuple):
+    """Images as bytes; labels are carried along, the autoencoder does not look at them."""
+
+    images: UInt8[Array, "b h w c"]
+    labels: Int[Array, " b"]
+
+
+def validate(hp: HParams, cfg: Config) -> None:
+    """Refuses hyperparameters out of range (`Config` checks itself)."""
+    optimizers.validate(hp)
+
+
+def encoder(cfg: Config) -> nets.DenseEncoder | nets.ConvEncoder:
+    """The encoder's flax module."""
+    dtype = jnp.dtype(cfg.dtype)
+    if cfg.net == "conv":
+        return nets.ConvEncoder(cfg.code_size, cfg.channels, dtype)
+    return nets.DenseEncoder(cfg.code_size, cfg.widths, dtype)
+
+
+def decoder(cfg: Config) -> nets.DenseDecoder | nets.ConvDecoder:
+    """The decoder's flax module."""
+    dtype = jnp.dtype(cfg.dtype)
+    if cfg.net == "conv":
+        return nets.ConvDecoder(cfg.image_shape, cfg.channels[::-1], dtype)
+    return nets.DenseDecoder(cfg.image_shape, cfg.widths[::-1], dtype)
+
+
+def init(key: Array, hp: HParams, cfg: Config) -> State:
+    """Fresh parameters and optimiser state."""
+    encoder_key, decoder_key = jax.random.split(key)
+    params = {
+        "encoder": encoder(cfg).init(encoder_key, jnp.zeros((1, *cfg.image_shape)))["params"],
+        "decoder": decoder(cfg).init(decoder_key, jnp.zeros((1, cfg.code_size)))["params"],
+    }
+    return State(jnp.zeros((), jnp.int32), params, optimizers.optimizer(cfg.optimizer, hp).init(params))
+
+
+def normalise(images: UInt8[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+    """Bytes to [0, 1]."""
+    return images.astype(jnp.float32) / 255
+
+
+def encode(params: Params, images: UInt8[Array, "b h w c"], cfg: Config) -> Float[Array, "b k"]:
+    """Codes of images."""
+    return encoder(cfg).apply({"params": params["encoder"]}, normalise(images))
+
+
+def encode_all(params: Params, images: UInt8[Array, "n h w c"], cfg: Config) -> Float[Array, "n k"]:
+    """Codes of a whole split, in the memory of `MAP_BATCH` images."""
+    return jax.lax.map(lambda image: encode(params, image[None], cfg)[0], images, batch_size=MAP_BATCH)
+
+
+def decode(params: Params, codes: Float[Array, "b k"], cfg: Config) -> Float[Array, "b h w c"]:
+    """Mean images in [0, 1] of codes."""
+    outputs = decoder(cfg).apply({"params": params["decoder"]}, codes)
+    return jax.nn.sigmoid(outputs) if cfg.likelihood == "bernoulli" else jnp.clip(outputs, 0, 1)
+
+
+def reconstruct(params: Params, images: UInt8[Array, "b h w c"], cfg: Config) -> Float[Array, "b h w c"]:
+    """Mean images in [0, 1], each through its own code."""
+    return decode(params, encode(params, images, cfg), cfg)
+
+
+def reconstruction_loss(params: Params, images: UInt8[Array, "b h w c"], cfg: Config) -> Float[Array, " b"]:
+    """-log p(x | code of x), nats per image."""
+    outputs = decoder(cfg).apply({"params": params["decoder"]}, encode(params, images, cfg))
+    negative_log_likelihood = {"bernoulli": losses.bernoulli_cross_entropy, "gaussian": losses.gaussian_nll}
+    return negative_log_likelihood[cfg.likelihood](outputs, normalise(images))
+
+
+def _metrics(nats_per_image: Float[Array, ""], cfg: Config) -> Metrics:
+    return {"loss": nats_per_image, "loss_per_pixel": losses.per_dimension(nats_per_image, cfg.image_shape)}
+
+
+def step(
+    state: State, batch: Batch, key: Array, hp: HParams, cfg: Config, *, axis_name: str | None = None
+) -> tuple[State, Metrics]:
+    """One descent step on the batch mean of `reconstruction_loss`; `key` is unused, nothing here is random."""
+
+    def mean_loss(params: Params) -> Float[Array, ""]:
+        return reconstruction_loss(params, batch.images, cfg).mean()
+
+    loss, grads = jax.value_and_grad(mean_loss)(state.params)
+    if axis_name is not None:
+        loss, grads = jax.lax.pmean((loss, grads), axis_name)
+    updates, opt_state = optimizers.optimizer(cfg.optimizer, hp).update(grads, state.opt_state, state.params)
+    return State(state.step + 1, optax.apply_updates(state.params, updates), opt_state), _metrics(loss, cfg)
+
+
+def evaluate(state: State, batch: Batch, key: Array, hp: HParams, cfg: Config) -> Metrics:
+    """Mean losses over all of `batch`, which may be a whole split; memory stays that of `MAP_BATCH` images."""
+    nats = jax.lax.map(
+        lambda image: reconstruction_loss(state.params, image[None], cfg)[0], batch.images, batch_size=MAP_BATCH
+    )
+    return _metrics(nats.mean(), cfg)

@@ -1,0 +1,84 @@
+"""The command line of every experiment: typed settings in, one line for whatever goes wrong."""
+
+import contextlib
+import hashlib
+import io
+import os
+import platform
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import tyro
+
+from jaxgen.errors import SettingError, UserError
+
+S = TypeVar("S")
+
+
+def parse(default: S, description: str | None, args: Sequence[str] | None = None) -> S:
+    """Settings of the type of `default` from the command line; a wrong one is a one-line `SettingError`."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(type(default), default=default, description=description, args=args)
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise SettingError(_one_line(said.getvalue())) from None
+
+
+def _one_line(box: str) -> str:
+    """Tyro's framed message as one line: what is wrong, then the option it takes the person to have meant."""
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│╭╮╰╯ ") for line in box.splitlines()]
+    text = [line for line in lines if line and not set(line) <= set("─")][1:]
+    ends = [i for i, line in enumerate(text) if line.startswith(("Perhaps", "Argument helptext", "For full"))]
+    message = " ".join(text[: ends[0]] if ends else text)
+    meant = next((text[i + 1] for i in ends if text[i].startswith("Perhaps") and i + 1 < len(text)), "")
+    return message + (f" (did you mean {meant.split(' ')[0]}?)" if meant else "") + "; --help lists all options"
+
+
+def use_compilation_cache() -> None:
+    """Keeps compiled programs on disk between processes, one folder a kind of machine.
+
+    `JAX_COMPILATION_CACHE_DIR` chooses another folder; set to the empty string it turns the cache off.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(cache / "jaxgen" / "xla" / _machine()))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def _machine() -> str:
+    """Names the processor's abilities: code compiled for one must not be loaded on another that shares the disk."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+        abilities = next((line for line in text.splitlines() if line.startswith(("flags", "Features"))), "")
+    except OSError:
+        abilities = platform.processor()
+    return f"{platform.machine()}-{hashlib.sha256(abilities.encode()).hexdigest()[:12]}"
+
+
+def main(default: S, run: Callable[[S], Any], description: str | None) -> None:
+    """Parses, runs, and turns what a person can mend into one line and an exit code (2: settings, 1: the rest)."""
+    try:
+        use_compilation_cache()
+        run(parse(default, description))
+    except SettingError as error:
+        _fail(str(error), 2)
+    except UserError as error:
+        _fail(str(error), 1)
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        _fail(f"{error.strerror or error}: {error.filename or 'while writing'}; what was saved before is intact", 1)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,127 @@
+"""The part of a run that is compiled: many steps as one pure function of a key, some numbers and some data.
+
+Bounds are traced, so one compilation serves chunks of any length: where a run is cut into chunks is decided between
+them and changes no bit of it. Everything random in step t comes from `fold_in(key, t)`; the order of the data in
+epoch e is a permutation from `fold_in(key, e)`.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+State = Any
+Metrics = dict[str, Float[Array, ""]]
+
+
+class Algorithm(Protocol):
+    """What every module in `jaxgen.algorithms` exports."""
+
+    Config: Any
+    HParams: Any
+    Batch: Any
+    validate: Callable[..., None]
+    init: Callable[..., State]
+    step: Callable[..., tuple[State, Metrics]]
+    evaluate: Callable[..., Metrics]
+
+
+class Keys(NamedTuple):
+    """One key a use, all from the run's root key."""
+
+    init: Array
+    order: Array
+    step: Array
+    evaluate: Array
+    draw: Array
+
+
+class Carry(NamedTuple):
+    """What goes from chunk to chunk and into a checkpoint."""
+
+    state: State
+    sums: Float[Array, " metrics"]
+    """Metrics summed over the logging interval in progress."""
+    first_bad: Int[Array, ""]
+    """First step whose metrics were not finite, -1 while there is none."""
+
+
+class Chunk(NamedTuple):
+    """What a chunk hands to the host."""
+
+    rows: Float[Array, "rows metrics"]
+    """Metric sums of the logging intervals the chunk completed, in order."""
+    finite: dict[str, Bool[Array, ""]]
+    """For each floating-point leaf of the state: is every number in it finite?"""
+
+
+def keys(seed: int) -> Keys:
+    """The keys of a run."""
+    return Keys(*jax.random.split(jax.random.key(seed), len(Keys._fields)))
+
+
+def named_leaves(tree: Any) -> dict[str, Array]:
+    """Leaves by their path, as `params.encoder.Dense_0.kernel`."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+
+
+def metric_names(algorithm: Algorithm, state: State, batch: Any, key: Array, hp: Any, cfg: Any) -> tuple[str, ...]:
+    """Names of what `step` reports, in the order of `Carry.sums`."""
+    _, metrics = jax.eval_shape(partial(algorithm.step, cfg=cfg), state, batch, key, hp)
+    return tuple(sorted(metrics))
+
+
+def start(algorithm: Algorithm, key: Array, hp: Any, cfg: Any, metrics: int) -> Carry:
+    """The carry before the first step."""
+    return Carry(algorithm.init(key, hp, cfg), jnp.zeros(metrics), jnp.full((), -1, jnp.int32))
+
+
+def run_chunk(
+    carry: Carry,
+    run_keys: Keys,
+    hp: Any,
+    data: Any,
+    first: Int[Array, ""],
+    last: Int[Array, ""],
+    *,
+    algorithm: Algorithm,
+    cfg: Any,
+    log_every: int,
+    rows: int,
+) -> tuple[Carry, Chunk]:
+    """Steps `first` (inclusive) to `last` (exclusive) over `data`, a batch-like pytree that holds a whole split.
+
+    `first` must be the number of steps done. At most `rows - 1` logging intervals may be completed. The remainder
+    of an epoch that does not fill a batch is left out; the next permutation leaves out others.
+    """
+    examples = jax.tree.leaves(data)[0].shape[0]
+    steps_per_epoch = examples // cfg.batch_size
+
+    def body(order: Array, t: Array, loop: tuple[State, Array, Array]) -> tuple[State, Array, Array]:
+        state, table, first_bad = loop
+        index = lax.dynamic_slice_in_dim(order, (t % steps_per_epoch) * cfg.batch_size, cfg.batch_size)
+        batch = jax.tree.map(lambda leaf: leaf[index], data)
+        state, metrics = algorithm.step(state, batch, jax.random.fold_in(run_keys.step, t), hp, cfg)
+        values = jnp.stack([metrics[name] for name in sorted(metrics)])
+        table = table.at[t // log_every - first // log_every].add(values)
+        first_bad = jnp.where((first_bad < 0) & ~jnp.isfinite(values).all(), t, first_bad)
+        return state, table, first_bad
+
+    def epoch(e: Array, loop: tuple[State, Array, Array]) -> tuple[State, Array, Array]:
+        order = jax.random.permutation(jax.random.fold_in(run_keys.order, e), examples)
+        lower = jnp.maximum(first, e * steps_per_epoch)
+        upper = jnp.minimum(last, (e + 1) * steps_per_epoch)
+        return lax.fori_loop(lower, upper, partial(body, order), loop)
+
+    table = jnp.zeros((rows, carry.sums.shape[0])).at[0].set(carry.sums)
+    first_epoch, end_epoch = first // steps_per_epoch, -(-last // steps_per_epoch)
+    state, table, first_bad = lax.fori_loop(first_epoch, end_epoch, epoch, (carry.state, table, carry.first_bad))
+    sums = table[last // log_every - first // log_every]
+    floats = {n: x for n, x in named_leaves(state).items() if jnp.issubdtype(x.dtype, jnp.floating)}
+    finite = {name: jnp.isfinite(leaf).all() for name, leaf in floats.items()}
+    return Carry(state, sums, first_bad), Chunk(table, finite)

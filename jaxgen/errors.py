@@ -1,0 +1,40 @@
+"""Errors meant for the person at the keyboard: one line that says what is wrong and what to do.
+
+The command line prints `UserError` without a stack trace; anything else is a defect of ours and keeps its trace.
+"""
+
+import difflib
+from collections.abc import Iterable
+from typing import NoReturn
+
+
+class UserError(Exception):
+    """Something outside the program is wrong (data, disk, network); the message names it and the remedy."""
+
+
+class SettingError(UserError, ValueError):
+    """A setting has a value that is not allowed; raised before anything compiles."""
+
+
+def refuse(field: str, value: object, allowed: str) -> NoReturn:
+    """Raises a `SettingError`: the field, the value it was given, what is allowed."""
+    raise SettingError(f"{field} = {value!r} is not allowed: {allowed}")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`" (did you mean 'x'?)"` for a likely typo of one of `known`, else the empty string."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def check_choice(field: str, value: str, choices: Iterable[str]) -> None:
+    """Refuses a `value` that is none of `choices`, naming the nearest one."""
+    choices = tuple(choices)
+    if value not in choices:
+        refuse(field, value, f"one of {', '.join(choices)}{nearest(value, choices)}")
+
+
+def check_at_least(field: str, value: float, least: float) -> None:
+    """Refuses a number below `least` (and NaN)."""
+    if not value >= least:
+        refuse(field, value, f"at least {least}")

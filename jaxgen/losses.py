@@ -1,0 +1,51 @@
+"""Losses: one value per example, unreduced.
+
+Everything is in nats per image: summed over the event (all axes but the first), never averaged over pixels or batch.
+Unequal shapes are refused, never broadcast.
+"""
+
+import math
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+
+def _check_equal_shapes(predictions: Array, targets: Array) -> None:
+    if predictions.shape != targets.shape:
+        raise ValueError(f"shapes must be equal, got predictions {predictions.shape} and targets {targets.shape}")
+
+
+def _sum_event(values: Float[Array, "b *event"]) -> Float[Array, " b"]:
+    return values.sum(axis=tuple(range(1, values.ndim)))
+
+
+def bernoulli_cross_entropy(logits: Float[Array, "b *event"], targets: Float[Array, "b *event"]) -> Float[Array, " b"]:
+    """-log Bernoulli(target | sigmoid(logit)), nats per image; targets in [0, 1], grey levels as probabilities."""
+    _check_equal_shapes(logits, targets)
+    return _sum_event(optax.sigmoid_binary_cross_entropy(logits, targets))
+
+
+def gaussian_nll(
+    mean: Float[Array, "b *event"], targets: Float[Array, "b *event"], scale: float = 1.0
+) -> Float[Array, " b"]:
+    """-log N(target | mean, scale^2 I), nats per image (a density: may be negative)."""
+    _check_equal_shapes(mean, targets)
+    log_normaliser = jnp.log(scale) + 0.5 * math.log(2 * math.pi)
+    return _sum_event(0.5 * ((targets - mean) / scale) ** 2 + log_normaliser)
+
+
+def squared_error(predictions: Float[Array, "b *event"], targets: Float[Array, "b *event"]) -> Float[Array, " b"]:
+    """Sum of squared differences over the event."""
+    _check_equal_shapes(predictions, targets)
+    return _sum_event((predictions - targets) ** 2)
+
+
+def per_dimension(nats_per_image: Array, event_shape: tuple[int, ...]) -> Array:
+    """Nats per image as the mean per pixel and channel, the figure Keras prints."""
+    return nats_per_image / math.prod(event_shape)
+
+
+def bits_per_dimension(nats_per_image: Array, event_shape: tuple[int, ...]) -> Array:
+    """Nats per image as bits per pixel and channel."""
+    return per_dimension(nats_per_image, event_shape) / math.log(2)

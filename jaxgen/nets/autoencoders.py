@@ -1,0 +1,101 @@
+"""Encoders and decoders of the chapter's autoencoders: images (B, H, W, C) to codes (B, K) and back to logits.
+
+Kernels are Glorot-uniform and biases zero, Keras's defaults. Decoders end in plain numbers: a sigmoid belongs to
+the likelihood, not to the net.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxgen.errors import SettingError
+from jaxgen.nets.conv import Conv, max_pool2d, upsample2d
+
+ImageShape = tuple[int, int, int]
+Dtype = Any
+
+
+class Dense(nn.Dense):
+    """`flax.linen.Dense` with a Glorot-uniform kernel."""
+
+    kernel_init: nn.initializers.Initializer = nn.initializers.glorot_uniform()
+
+
+class DenseEncoder(nn.Module):
+    """Flattened image, relu layers of the given widths, a linear layer of `outputs`."""
+
+    outputs: int = 2
+    widths: tuple[int, ...] = (100, 20)
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: Float[Array, "b h w c"]) -> Float[Array, "b k"]:
+        x = images.reshape(images.shape[0], -1)
+        for width in self.widths:
+            x = nn.relu(Dense(width, dtype=self.dtype)(x))
+        return Dense(self.outputs, dtype=self.dtype)(x).astype(jnp.float32)
+
+
+class DenseDecoder(nn.Module):
+    """Relu layers of the given widths, then one number a pixel and channel."""
+
+    image_shape: ImageShape = (28, 28, 1)
+    widths: tuple[int, ...] = (20, 100)
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, codes: Float[Array, "b k"]) -> Float[Array, "b h w c"]:
+        height, width, channels = self.image_shape
+        x = codes
+        for features in self.widths:
+            x = nn.relu(Dense(features, dtype=self.dtype)(x))
+        x = Dense(height * width * channels, dtype=self.dtype)(x)
+        return x.reshape(-1, *self.image_shape).astype(jnp.float32)
+
+
+def check_conv_image_shape(image_shape: ImageShape) -> None:
+    """The decoder's valid convolution fits only heights and widths of 4 more than a multiple of 8 (28 is one)."""
+    if any(side % 8 != 4 for side in image_shape[:2]):
+        raise SettingError(
+            f"the convolutional net cannot take images of {image_shape[0]}x{image_shape[1]}: height and width must be "
+            "4 more than a multiple of 8 (12, 20, 28, 36, ...); set data.size"
+        )
+
+
+class ConvEncoder(nn.Module):
+    """[3x3 convolution, relu, 2x2 max-pool] for each of `channels`, then a linear layer of `outputs`."""
+
+    outputs: int = 2
+    channels: tuple[int, ...] = (16, 8, 8)
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: Float[Array, "b h w c"]) -> Float[Array, "b k"]:
+        x = images
+        for features in self.channels:
+            x = nn.relu(Conv(features, 3, dtype=self.dtype)(x))
+            x = max_pool2d(x, padding="SAME")
+        return Dense(self.outputs, dtype=self.dtype)(x.reshape(x.shape[0], -1)).astype(jnp.float32)
+
+
+class ConvDecoder(nn.Module):
+    """Dense to a small map, then [3x3 convolution, relu, double the size] three times and one last convolution.
+
+    The third convolution is valid, which turns 16 into 14 and so 4, 8, 16 into 28. `channels` has three entries.
+    """
+
+    image_shape: ImageShape = (28, 28, 1)
+    channels: tuple[int, ...] = (8, 8, 16)
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, codes: Float[Array, "b k"]) -> Float[Array, "b h w c"]:
+        check_conv_image_shape(self.image_shape)
+        height, width = (-(-side // 8) for side in self.image_shape[:2])
+        x = nn.relu(Dense(height * width * self.channels[0], dtype=self.dtype)(codes))
+        x = x.reshape(-1, height, width, self.channels[0])
+        for features, padding in zip(self.channels, ("SAME", "SAME", "VALID"), strict=True):
+            x = upsample2d(nn.relu(Conv(features, 3, padding=padding, dtype=self.dtype)(x)))
+        return Conv(self.image_shape[-1], 3, dtype=self.dtype)(x).astype(jnp.float32)

@@ -1,0 +1,84 @@
+"""Figures as PNG files: arrays in, pictures out. Matplotlib is imported where it draws, and never a display."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+COLOURS = ("#2ca02c", "#9467bd", "#e6c700", "#8c8c8c", "#ff7f0e", "#111111", "#d62728", "#1f3b8c", "#8c564b", "#17becf")
+"""One colour a class, in the spirit of the chapter's."""
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.savefig(path, dpi=120)
+
+
+def _show(axes: Any, image: np.ndarray) -> None:
+    axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def image_rows(path: Path, rows: dict[str, np.ndarray], titles: Sequence[str] = ()) -> None:
+    """One row of images (N, H, W, C) in [0, 1] for each entry, its name at the left."""
+    count = len(next(iter(rows.values())))
+    figure = _figure(0.9 * count + 1.2, 1.0 * len(rows) + 0.3)
+    grid = figure.subplots(len(rows), count, squeeze=False)
+    for line, (name, images) in zip(grid, rows.items(), strict=True):
+        for axes, image in zip(line, images, strict=True):
+            _show(axes, np.asarray(image))
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+    for axes, title in zip(grid[0], titles, strict=False):
+        axes.set_title(title, fontsize=8)
+    _save(figure, path)
+
+
+def plane(path: Path, images: np.ndarray, extent: tuple[float, float, float, float], title: str) -> None:
+    """Images (R, C, H, W, Ch) in [0, 1] tiled over a plane; `extent` is (left, right, bottom, top) of its axes.
+
+    Row 0 is the top of the picture.
+    """
+    r, c, h, w, channels = images.shape
+    tiled = np.asarray(images).transpose(0, 2, 1, 3, 4).reshape(r * h, c * w, channels)
+    figure = _figure(7, 7 * (r * h) / (c * w) + 0.3)
+    axes = figure.subplots()
+    axes.imshow(tiled[..., 0] if channels == 1 else tiled, cmap="gray", vmin=0, vmax=1, extent=extent, aspect="auto")
+    axes.set(title=title, xlabel="code 1", ylabel="code 2")
+    _save(figure, path)
+
+
+def code_scatter(path: Path, codes: np.ndarray, labels: np.ndarray, class_names: Sequence[str], axis: str) -> None:
+    """Codes (N, 2) as points, one colour a class; `axis` names what the axes are."""
+    figure = _figure(7, 6)
+    axes = figure.subplots()
+    order = np.random.default_rng(0).permutation(len(codes))  # so that no class hides the others
+    colours = np.array([COLOURS[label % len(COLOURS)] for label in labels])
+    axes.scatter(codes[order, 0], codes[order, 1], s=4, c=colours[order], alpha=0.6, linewidths=0)
+    for label, name in enumerate(class_names):
+        axes.scatter([], [], s=20, c=COLOURS[label % len(COLOURS)], label=name)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    axes.set(xlabel=f"{axis} 1", ylabel=f"{axis} 2", title=f"Test images in the code plane ({len(codes):,})")
+    _save(figure, path)
+
+
+def curves(path: Path, rows: list[dict[str, Any]], names: Sequence[str], ylabel: str) -> None:
+    """Logged numbers over steps: one line a name, those logged only now and then with markers."""
+    figure = _figure(7, 4.5)
+    axes = figure.subplots()
+    for name in names:
+        points = [(row["step"], row[name]) for row in rows if name in row]
+        if points:
+            axes.plot(*zip(*points, strict=True), label=name, marker="o" if len(points) < 30 else None, markersize=4)
+    axes.set(xlabel="step", ylabel=ylabel)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    _save(figure, path)

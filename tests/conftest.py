@@ -12,4 +12,4 @@ from jaxtyping import install_import_hook
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-install_import_hook(["jaxgen.losses", "jaxgen.nets"], "beartype.beartype")
+install_import_hook("jaxgen.nets", "beartype.beartype")  # every shape annotation there is checked at run time

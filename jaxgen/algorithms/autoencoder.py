@@ -82,16 +82,16 @@ def validate(hp: HParams, cfg: Config) -> None:
     optimizers.validate(hp)
 
 
-def encoder(cfg: Config) -> nets.DenseEncoder | nets.ConvEncoder:
-    """The encoder's flax module."""
+def encoder(cfg: Config) -> Any:
+    """The encoder's flax module, images (B, H, W, C) to codes (B, code_size)."""
     dtype = jnp.dtype(cfg.dtype)
     if cfg.net == "conv":
         return nets.ConvEncoder(cfg.code_size, cfg.channels, dtype)
     return nets.DenseEncoder(cfg.code_size, cfg.widths, dtype)
 
 
-def decoder(cfg: Config) -> nets.DenseDecoder | nets.ConvDecoder:
-    """The decoder's flax module."""
+def decoder(cfg: Config) -> Any:
+    """The decoder's flax module, codes (B, code_size) to logits or means (B, H, W, C)."""
     dtype = jnp.dtype(cfg.dtype)
     if cfg.net == "conv":
         return nets.ConvDecoder(cfg.image_shape, cfg.channels[::-1], dtype)
@@ -137,8 +137,8 @@ def reconstruct(params: Params, images: UInt8[Array, "b h w c"], cfg: Config) ->
 def reconstruction_loss(params: Params, images: UInt8[Array, "b h w c"], cfg: Config) -> Float[Array, " b"]:
     """-log p(x | code of x), nats per image."""
     outputs = decoder(cfg).apply({"params": params["decoder"]}, encode(params, images, cfg))
-    negative_log_likelihood = {"bernoulli": losses.bernoulli_cross_entropy, "gaussian": losses.gaussian_nll}
-    return negative_log_likelihood[cfg.likelihood](outputs, normalise(images))
+    loss = losses.bernoulli_cross_entropy if cfg.likelihood == "bernoulli" else losses.gaussian_nll
+    return loss(outputs, normalise(images))
 
 
 def _metrics(nats_per_image: Float[Array, ""], cfg: Config) -> Metrics:

@@ -13,7 +13,7 @@ class RunSettings:
     """How long a run is, where it goes, and what it leaves behind."""
 
     name: str | None = None
-    """Run directory's name; a new one starts a run, an existing one continues it. Default: the script's name and a number."""
+    """Run directory; a new name starts a run, an existing one continues it. Default: script's name and a number."""
     root: Path = Path("runs")
     """Folder of all run directories."""
     seed: int = 0

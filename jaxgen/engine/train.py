@@ -130,8 +130,8 @@ class _Clock:
         self._per_step = seconds / steps
 
 
-def _check_finite(carry: loop.Carry, chunk: loop.Chunk, first: int, last: int, log: MetricsLog) -> None:
-    bad_leaf = next((name for name, finite in chunk.finite.items() if not finite), None)
+def _check_finite(carry: loop.Carry, chunk: loop.Chunk, first: int, last: int) -> None:
+    bad_leaf = next((name for name in loop.named_leaves(carry.state) if not chunk.finite.get(name, True)), None)
     bad_step = int(carry.first_bad)
     if bad_leaf is None and bad_step < 0:
         return
@@ -240,8 +240,8 @@ def _train(
                 carry, chunk = programs.chunk(carry, first, step)
                 seconds = time.perf_counter() - began
                 clock.took(step - first, seconds)
-                _check_finite(carry, chunk, first, step, log)
-                _log_rows(log, chunk.rows, programs.metrics, first, step, log_every)
+                _check_finite(carry, chunk, first, step)
+                _log_rows(log, np.asarray(chunk.rows), programs.metrics, first, step, log_every)
                 _show(bar, step - first, (step - first) * cfg.batch_size / seconds, log.rows)
                 at = {name: bool(every) and step % every == 0 for name, every in intervals.items()}
                 score = None
@@ -250,7 +250,7 @@ def _train(
                 if at["save"] or step == total or signals.received:
                     checkpoints = checkpoints or Checkpoints(directory.checkpoints, run.keep)
                     checkpoints.save(step, carry, {"train_seconds": clock.seconds}, score)
-                if signals.received:
+                if checkpoints and signals.received:
                     checkpoints.wait()
                     bar.close()
                     print(

@@ -4,6 +4,7 @@ Kernels are Glorot-uniform and biases zero, Keras's defaults. Decoders end in pl
 the likelihood, not to the net.
 """
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -17,10 +18,7 @@ ImageShape = tuple[int, int, int]
 Dtype = Any
 
 
-class Dense(nn.Dense):
-    """`flax.linen.Dense` with a Glorot-uniform kernel."""
-
-    kernel_init: nn.initializers.Initializer = nn.initializers.glorot_uniform()
+Dense = partial(nn.Dense, kernel_init=nn.initializers.glorot_uniform())
 
 
 class DenseEncoder(nn.Module):

@@ -62,7 +62,14 @@ def code_scatter(path: Path, codes: np.ndarray, labels: np.ndarray, class_names:
     axes = figure.subplots()
     order = np.random.default_rng(0).permutation(len(codes))  # so that no class hides the others
     colours = np.array([COLOURS[label % len(COLOURS)] for label in labels])
-    axes.scatter(codes[order, 0], codes[order, 1], s=4, c=colours[order], alpha=0.6, linewidths=0)
+    axes.scatter(
+        codes[order, 0],
+        codes[order, 1],
+        s=np.clip(20_000 / len(codes), 4, 25),
+        c=colours[order],
+        alpha=0.6,
+        linewidths=0,
+    )
     for label, name in enumerate(class_names):
         axes.scatter([], [], s=20, c=COLOURS[label % len(COLOURS)], label=name)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)

@@ -1,0 +1,160 @@
+import dataclasses
+from functools import partial
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, PartitionSpec
+
+from jaxgen.algorithms import autoencoder as ae
+from jaxgen.errors import SettingError
+
+DENSE = ae.Config(image_shape=(12, 12, 1), widths=(16, 8), batch_size=8)
+CONV = ae.Config(image_shape=(12, 12, 1), net="conv", channels=(4, 3, 2), optimizer="rmsprop", batch_size=8)
+HP = jax.tree.map(jnp.float32, ae.HParams(learning_rate=0.01))
+KEY = jax.random.key(0)
+
+
+def batch(n=8, seed=1):
+    images = jax.random.randint(jax.random.key(seed), (n, 12, 12, 1), 0, 256).astype(jnp.uint8)
+    return ae.Batch(images, jnp.zeros(n, jnp.int32))
+
+
+def fresh(cfg, seed=0):
+    return jax.jit(partial(ae.init, cfg=cfg))(jax.random.key(seed), HP)
+
+
+both = pytest.mark.parametrize("cfg", [DENSE, CONV], ids=["dense", "conv"])
+
+
+@both
+def test_the_loss_falls(cfg):
+    state, step = fresh(cfg), jax.jit(partial(ae.step, cfg=cfg))
+    losses = []
+    for _ in range(30):
+        state, metrics = step(state, batch(), KEY, HP)
+        losses.append(metrics["loss"])
+    assert np.all(np.isfinite(losses))
+    assert np.mean(losses[-5:]) < losses[0]
+    assert int(state.step) == 30
+
+
+@both
+def test_seeds_differ(cfg):
+    kernels = [jax.tree.leaves(fresh(cfg, seed).params)[-1] for seed in (0, 1)]
+    assert np.any(kernels[0] != kernels[1])
+
+
+@both
+def test_examples_do_not_mix(cfg):
+    params = fresh(cfg).params
+    images = batch(3).images
+
+    def loss_of(i, scaled):
+        logits = ae.decoder(cfg).apply(
+            {"params": params["decoder"]}, ae.encoder(cfg).apply({"params": params["encoder"]}, scaled)
+        )
+        return logits[i].sum()
+
+    for i in range(3):
+        grad = jax.grad(partial(loss_of, i))(ae.normalise(images))
+        assert np.any(grad[i] != 0)
+        assert not np.any(np.delete(np.asarray(grad), i, axis=0))
+
+
+@both
+def test_pmap_and_shard_map_equal_the_whole_batch(cfg):
+    state, whole = fresh(cfg), batch(8)
+    expected_state, expected = jax.jit(partial(ae.step, cfg=cfg))(state, whole, KEY, HP)
+
+    replicate = partial(jax.tree.map, lambda x: jnp.broadcast_to(x, (4, *x.shape)))
+    shards = jax.tree.map(lambda x: x.reshape(4, 2, *x.shape[1:]), whole)
+    pmapped = jax.pmap(partial(ae.step, cfg=cfg, axis_name="batch"), axis_name="batch", in_axes=(0, 0, None, None))
+    pmap_state, pmap_metrics = jax.tree.map(lambda x: x[0], pmapped(replicate(state), shards, KEY, HP))
+
+    mesh = Mesh(np.array(jax.devices()[:4]), ("batch",))
+    whole_spec, split = PartitionSpec(), PartitionSpec("batch")
+    sharded = jax.jit(
+        jax.shard_map(
+            partial(ae.step, cfg=cfg, axis_name="batch"),
+            mesh=mesh,
+            in_specs=(whole_spec, split, whole_spec, whole_spec),
+            out_specs=whole_spec,
+            check_vma=False,
+        )
+    )
+    shard_state, shard_metrics = sharded(state, whole, KEY, HP)
+    for got_state, got in ((pmap_state, pmap_metrics), (shard_state, shard_metrics)):
+        chex.assert_trees_all_close(got, expected, rtol=1e-5)
+        chex.assert_trees_all_close(got_state.params, expected_state.params, rtol=1e-4, atol=1e-5)
+
+
+@both
+def test_vmapped_equals_alone(cfg):
+    rates = jnp.array([0.01, 0.003])
+    hps = dataclasses.replace(jax.tree.map(lambda x: jnp.full(2, x), HP), learning_rate=rates)
+    keys = jax.random.split(KEY, 2)
+
+    def train(key, hp):
+        state = ae.init(key, hp, cfg)
+        return jax.lax.scan(lambda state, _: ae.step(state, batch(), key, hp, cfg), state, None, length=3)
+
+    together = jax.jit(jax.vmap(train))(keys, hps)
+    for i in range(2):
+        alone = jax.jit(train)(keys[i], jax.tree.map(lambda x, i=i: x[i], hps))
+        chex.assert_trees_all_close(jax.tree.map(lambda x, i=i: x[i], together), alone, rtol=1e-3, atol=1e-5)
+
+
+class StepVariants(chex.TestCase):
+    @chex.variants(with_jit=True, without_jit=True, with_pmap=True)
+    def test_step_under_every_transformation(self):
+        state = fresh(DENSE)
+        expected = float(ae.reconstruction_loss(state.params, batch().images, DENSE).mean())
+        _, metrics = self.variant(partial(ae.step, cfg=DENSE))(state, batch(), KEY, HP)
+        np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-5)
+
+
+def test_evaluate_is_the_mean_over_a_split_that_no_batch_divides(monkeypatch):
+    monkeypatch.setattr(ae, "MAP_BATCH", 4)
+    state, split = fresh(DENSE), batch(11)
+    expected = ae.reconstruction_loss(state.params, split.images, DENSE)
+    got = ae.evaluate(state, split, KEY, HP, DENSE)
+    np.testing.assert_allclose(got["loss"], expected.mean(), rtol=1e-5)
+    np.testing.assert_allclose(got["loss_per_pixel"], expected.mean() / 144, rtol=1e-5)
+
+
+def test_gaussian_likelihood_is_half_the_squared_error():
+    cfg = dataclasses.replace(DENSE, likelihood="gaussian")
+    params, images = fresh(cfg).params, batch().images
+    outputs = ae.decoder(cfg).apply({"params": params["decoder"]}, ae.encode(params, images, cfg))
+    squares = ((np.asarray(outputs) - np.asarray(images) / 255) ** 2).reshape(8, -1).sum(1)
+    expected = squares / 2 + 72 * np.log(2 * np.pi)
+    np.testing.assert_allclose(ae.reconstruction_loss(params, images, cfg), expected, rtol=1e-5)
+    assert 0 <= ae.reconstruct(params, images, cfg).min() <= ae.reconstruct(params, images, cfg).max() <= 1
+
+
+def test_bfloat16_step_keeps_float32_state():
+    cfg = dataclasses.replace(CONV, dtype="bfloat16")
+    state, metrics = jax.jit(partial(ae.step, cfg=cfg))(fresh(cfg), batch(), KEY, HP)
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype("float32")}
+    assert np.isfinite(metrics["loss"])
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"net": "dens"}, r"config.net = 'dens'.*did you mean 'dense'"),
+        ({"code_size": 0}, "config.code_size"),
+        ({"batch_size": 0}, "config.batch_size"),
+        ({"widths": (10, 0)}, "config.widths"),
+        ({"channels": (1, 2)}, "config.channels"),
+        ({"optimizer": "adan"}, "config.optimizer"),
+        ({"likelihood": "poisson"}, "config.likelihood"),
+        ({"net": "conv", "image_shape": (80, 80, 3)}, "80x80"),
+    ],
+)
+def test_wrong_config_is_refused(change, named):
+    with pytest.raises(SettingError, match=named):
+        ae.Config(**change)

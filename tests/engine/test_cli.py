@@ -1,0 +1,72 @@
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pytest
+
+from jaxgen.engine import cli
+from jaxgen.errors import SettingError, UserError
+
+
+@dataclass(frozen=True)
+class Inner:
+    learning_rate: float = 0.1
+    """Rate."""
+
+
+@dataclass(frozen=True)
+class Outer:
+    """Doc."""
+
+    inner: Inner = field(default_factory=Inner)
+    net: Literal["dense", "conv"] = "dense"
+
+
+def test_values_are_read():
+    assert cli.parse(Outer(), None, ["--inner.learning-rate", "0.5", "--net", "conv"]) == Outer(Inner(0.5), "conv")
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--inner.learning-rat", "1"], r"--inner\.learning-rat.*did you mean --inner\.learning-rate\?"),
+        (["--inner.learning-rate", "x"], r"--inner\.learning-rate.*'x'"),
+        (["--net", "dens"], r"'dens'.*'--net'.*'dense', *'conv'"),
+        (["--inner.learning-rate"], r"--inner\.learning-rate"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(args, said):
+    with pytest.raises(SettingError, match=said) as error:
+        cli.parse(Outer(), None, args)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (SettingError("x = 1 is not allowed"), 2, "error: x = 1 is not allowed"),
+        (UserError("no data"), 1, "error: no data"),
+        (OSError(28, "No space left on device", "/a/b"), 1, "error: No space left on device: /a/b"),
+        (KeyboardInterrupt(), 130, "error: interrupted"),
+    ],
+)
+def test_what_a_person_can_mend_is_one_line_and_a_code(monkeypatch, capsys, error, code, said):
+    def run(settings):
+        raise error
+
+    monkeypatch.setattr("sys.argv", ["x.py"])
+    monkeypatch.setattr(cli, "use_compilation_cache", lambda: None)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(Outer(), run, "Doc.")
+    assert stop.value.code == code
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_a_defect_of_ours_keeps_its_trace(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["x.py"])
+    monkeypatch.setattr(cli, "use_compilation_cache", lambda: None)
+
+    def run(settings):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        cli.main(Outer(), run, None)

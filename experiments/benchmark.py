@@ -69,7 +69,7 @@ def ours(model: str, images: np.ndarray) -> dict[str, Trainer]:
     cfg, hparams = _autoencoder_config(model)
     hp = jax.tree.map(jnp.float32, hparams)
     data = autoencoder.Batch(jax.device_put(images), jnp.zeros(len(images), jnp.int32))
-    run_keys = loop.keys(0)
+    run_keys, per_epoch = loop.keys(0), len(images) // cfg.batch_size
     start = jax.jit(partial(loop.start, autoencoder, cfg=cfg, metrics=2))
     chunk = jax.jit(partial(loop.run_chunk, algorithm=autoencoder, cfg=cfg, log_every=100, rows=128), donate_argnums=0)
     step = jax.jit(partial(autoencoder.step, cfg=cfg), donate_argnums=0)
@@ -77,9 +77,11 @@ def ours(model: str, images: np.ndarray) -> dict[str, Trainer]:
 
     def in_chunk(steps: int) -> float:
         began = time.perf_counter()
-        carry, rows = chunk(carries["chunk"], run_keys, hp, data, jnp.int32(0), jnp.int32(steps))
+        for first in range(0, steps, per_epoch):
+            last = min(steps, first + per_epoch)
+            carry, rows = chunk(carries["chunk"], run_keys, hp, data, jnp.int32(first), jnp.int32(last))
+            carries["chunk"] = carry
         jax.block_until_ready(rows)
-        carries["chunk"] = carry
         return time.perf_counter() - began
 
     def in_loop(steps: int) -> float:

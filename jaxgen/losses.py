@@ -7,7 +7,7 @@ Unequal shapes are refused, never broadcast.
 import math
 
 import jax.numpy as jnp
-import optax
+from jax import lax
 from jaxtyping import Array, Float
 
 
@@ -17,13 +17,16 @@ def _check_equal_shapes(predictions: Array, targets: Array) -> None:
 
 
 def _sum_event(values: Float[Array, "b *event"]) -> Float[Array, " b"]:
-    return values.sum(axis=tuple(range(1, values.ndim)))
+    """Sum over all axes but the first, as a product with ones: XLA's CPU code fuses a plain sum with whatever
+    computed its terms into one scalar loop, which made the logarithms below take twice a training step's time."""
+    flat = values.reshape(values.shape[0], -1)
+    return jnp.dot(flat, jnp.ones(flat.shape[1], flat.dtype), precision=lax.Precision.HIGHEST)
 
 
 def bernoulli_cross_entropy(logits: Float[Array, "b *event"], targets: Float[Array, "b *event"]) -> Float[Array, " b"]:
     """-log Bernoulli(target | sigmoid(logit)), nats per image; targets in [0, 1], grey levels as probabilities."""
     _check_equal_shapes(logits, targets)
-    return _sum_event(optax.sigmoid_binary_cross_entropy(logits, targets))
+    return _sum_event(jnp.maximum(logits, 0) - logits * targets + jnp.log1p(jnp.exp(-jnp.abs(logits))))
 
 
 def gaussian_nll(

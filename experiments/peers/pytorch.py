@@ -1,5 +1,6 @@
 """PyTorch doing the work of jaxgen's training steps: the same nets, losses, optimisers, batches and precision."""
 
+import itertools
 import time
 from collections.abc import Callable
 
@@ -16,7 +17,7 @@ class _Upsample(nn.Upsample):
 def dense_autoencoder() -> nn.Module:
     """784-100-20-2-20-100-784 on flattened images."""
     widths, layers = (784, 100, 20, 2, 20, 100, 784), []
-    for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (a, b) in enumerate(itertools.pairwise(widths)):
         layers += [nn.Linear(a, b)] + ([nn.ReLU()] if i not in (2, 5) else [])
     return nn.Sequential(nn.Flatten(), *layers, nn.Unflatten(1, (1, 28, 28)))
 

@@ -55,8 +55,8 @@ class Chunk(NamedTuple):
 
     rows: Float[Array, "rows metrics"]
     """Metric sums of the logging intervals the chunk completed, in order."""
-    finite: dict[str, Bool[Array, ""]]
-    """For each floating-point leaf of the state: is every number in it finite?"""
+    finite: Bool[Array, " leaves"]
+    """For each leaf of the state, in the order of `named_leaves`: is every number in it finite?"""
 
 
 def keys(seed: int) -> Keys:
@@ -96,13 +96,16 @@ def run_chunk(
 ) -> tuple[Carry, Chunk]:
     """Steps `first` (inclusive) to `last` (exclusive) over `data`, a batch-like pytree that holds a whole split.
 
-    `first` must be the number of steps done. At most `rows - 1` logging intervals may be completed. The remainder
-    of an epoch that does not fill a batch is left out; the next permutation leaves out others.
+    `first` must be the number of steps done, and `last` in the same epoch or its end: one order of the data serves
+    the whole chunk (nested loops that make one an epoch cost XLA's CPU code twice the time a step). At most
+    `rows - 1` logging intervals may be completed. The remainder of an epoch that does not fill a batch is left out;
+    the next permutation leaves out others.
     """
     examples = jax.tree.leaves(data)[0].shape[0]
     steps_per_epoch = examples // cfg.batch_size
+    order = _permutation(jax.random.fold_in(run_keys.order, first // steps_per_epoch), examples)
 
-    def body(order: Array, t: Array, loop: tuple[State, Array, Array]) -> tuple[State, Array, Array]:
+    def body(t: Array, loop: tuple[State, Array, Array]) -> tuple[State, Array, Array]:
         state, table, first_bad = loop
         index = lax.dynamic_slice_in_dim(order, (t % steps_per_epoch) * cfg.batch_size, cfg.batch_size)
         batch = jax.tree.map(lambda leaf: leaf[index], data)
@@ -112,16 +115,13 @@ def run_chunk(
         first_bad = jnp.where((first_bad < 0) & ~jnp.isfinite(values).all(), t, first_bad)
         return state, table, first_bad
 
-    def epoch(e: Array, loop: tuple[State, Array, Array]) -> tuple[State, Array, Array]:
-        order = jax.random.permutation(jax.random.fold_in(run_keys.order, e), examples)
-        lower = jnp.maximum(first, e * steps_per_epoch)
-        upper = jnp.minimum(last, (e + 1) * steps_per_epoch)
-        return lax.fori_loop(lower, upper, partial(body, order), loop)
-
     table = jnp.zeros((rows, carry.sums.shape[0])).at[0].set(carry.sums)
-    first_epoch, end_epoch = first // steps_per_epoch, -(-last // steps_per_epoch)
-    state, table, first_bad = lax.fori_loop(first_epoch, end_epoch, epoch, (carry.state, table, carry.first_bad))
+    state, table, first_bad = lax.fori_loop(first, last, body, (carry.state, table, carry.first_bad))
     sums = table[last // log_every - first // log_every]
-    floats = {n: x for n, x in named_leaves(state).items() if jnp.issubdtype(x.dtype, jnp.floating)}
-    finite = {name: jnp.isfinite(leaf).all() for name, leaf in floats.items()}
+    finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state)])
     return Carry(state, sums, first_bad), Chunk(table, finite)
+
+
+def _permutation(key: Array, n: int) -> Int[Array, " n"]:
+    """A random order of 0..n-1: one sort by random bits (`jax.random.permutation` sorts twice or more)."""
+    return jnp.argsort(jax.random.bits(key, (n,)))

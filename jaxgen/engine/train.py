@@ -131,7 +131,8 @@ class _Clock:
 
 
 def _check_finite(carry: loop.Carry, chunk: loop.Chunk, first: int, last: int) -> None:
-    bad_leaf = next((name for name in loop.named_leaves(carry.state) if not chunk.finite.get(name, True)), None)
+    names = loop.named_leaves(carry.state)
+    bad_leaf = next((name for name, finite in zip(names, chunk.finite, strict=True) if not finite), None)
     bad_step = int(carry.first_bad)
     if bad_leaf is None and bad_step < 0:
         return
@@ -233,9 +234,8 @@ def _train(
         with _deferred_signals() as signals:
             while step < total:
                 first = step
-                stops = [total, first + clock.steps(), (first // log_every + ROWS - 1) * log_every]
-                stops += [(first // every + 1) * every for every in intervals.values() if every]
-                step = min(stops)
+                stops = [first + clock.steps(), (first // log_every + ROWS - 1) * log_every]
+                step = min(*stops, (first // steps_per_epoch + 1) * steps_per_epoch)
                 began = time.perf_counter()
                 carry, chunk = programs.chunk(carry, first, step)
                 seconds = time.perf_counter() - began

@@ -1,0 +1,94 @@
+"""Where images come from: everything ends as uint8 (N, H, W, C) arrays and int labels, on the device."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxgen.data.dataset import Dataset, Split
+from jaxgen.errors import check_at_least, refuse
+
+__all__ = ["DataSettings", "Dataset", "Split", "load", "validate"]
+
+DEFAULT_SIZE = {"digits": 28, "petals": 80, "folder": 80}
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Where the images come from."""
+
+    source: str = "mnist"
+    """digits, petals, folder, rda, or the name of a TFDS image-classification set (mnist, fashion_mnist, kmnist,
+    emnist/letters, mnist:3.0.1, ...)."""
+    data_dir: Path | None = None
+    """TFDS: directory of the prepared sets; default $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    path: Path | None = None
+    """folder: the folder with one subfolder a class; rda: the file."""
+    size: int | None = None
+    """Height and width to resize to; default: 28 for digits, 80 for petals and folder, as stored for TFDS and rda."""
+    test_fraction: float = 0.2
+    """Share of each class to test on, where the source has no test split of its own."""
+    skip_broken: bool = False
+    """folder: leave out files that cannot be read instead of refusing."""
+    count: int = 5000
+    """petals: flowers drawn, train and test together."""
+    seed: int = 0
+    """petals: key they are drawn from."""
+
+
+def validate(settings: DataSettings) -> None:
+    """Refuses wrong settings with a `SettingError`, before any work."""
+    if settings.size is not None and not 8 <= settings.size <= 1024:
+        refuse("data.size", settings.size, "8 to 1024")
+    if not 0 < settings.test_fraction < 1:
+        refuse("data.test_fraction", settings.test_fraction, "more than 0, less than 1")
+    check_at_least("data.seed", settings.seed, 0)
+    check_at_least("data.count", settings.count, 10)
+    if settings.source in ("folder", "rda"):
+        _validate_path(settings)
+    elif settings.path is not None:
+        refuse("data.path", str(settings.path), f"only with --data.source folder or rda, not {settings.source}")
+    elif settings.source not in ("digits", "petals"):
+        from jaxgen.data import tfds
+
+        tfds.check(settings.source, settings.data_dir or tfds.default_data_dir())
+
+
+def _validate_path(settings: DataSettings) -> None:
+    what = "a folder with one subfolder a class" if settings.source == "folder" else "a file such as flower.rda"
+    if settings.path is None:
+        refuse("data.path", None, f"--data.source {settings.source} needs {what}")
+    if not (settings.path.is_dir() if settings.source == "folder" else settings.path.is_file()):
+        refuse("data.path", str(settings.path), f"{what} (there is none)")
+
+
+def load(settings: DataSettings) -> Dataset:
+    """The images of the settings, as arrays on the default device."""
+    import jax
+
+    validate(settings)
+    dataset = _load(settings)
+    train, test = (Split(*jax.device_put((split.images, split.labels))) for split in (dataset.train, dataset.test))
+    return Dataset(dataset.name, dataset.version, train, test, dataset.class_names)
+
+
+def _load(settings: DataSettings) -> Dataset:
+    source, fraction = settings.source, settings.test_fraction
+    size = settings.size or DEFAULT_SIZE.get(source)
+    if source == "digits":
+        from jaxgen.data import digits
+
+        return digits.load(size, fraction)
+    if source == "petals":
+        from jaxgen.data import petals
+
+        return petals.load(settings.count, size, fraction, settings.seed)
+    if source == "folder":
+        from jaxgen.data import folder
+
+        return folder.load(settings.path, size, fraction, settings.skip_broken)
+    if source == "rda":
+        from jaxgen.data import rda
+
+        return rda.load(settings.path, size)
+    from jaxgen.data import tfds
+
+    return tfds.load(source, settings.data_dir or tfds.default_data_dir(), size, fraction)

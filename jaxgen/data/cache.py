@@ -1,0 +1,136 @@
+"""Decoded images kept as plain arrays, so that only the first start on a data set decodes it.
+
+One `.npz` a split, written under a temporary name and renamed, read without pickle, and believed only if the SHA-256
+inside fits what was read. A damaged file is said so and built again; a disk that refuses the cache costs a warning.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxgen.data.dataset import Dataset, Split
+
+FORMAT = 1  # raised when the files mean something else; older ones are then built again
+SPLITS = ("train", "test")
+
+
+def cached(stem: str, key: Mapping[str, Any], beside: Path | None, build: Callable[[], Dataset]) -> Dataset:
+    """The data set `build` returns, from the cache if one with this `key` is there and sound.
+
+    stem: start of the file names, one for each choice of settings.
+    key: what the pixels depend on (JSON values); a file with another key is built again and replaced.
+    beside: the folder the images come from, None where they come with a package.
+    """
+    key = json.loads(json.dumps({"format": FORMAT, **key}))
+    for folder in folders(beside):
+        dataset = _read(folder, stem, key)
+        if dataset is not None:
+            return dataset
+    dataset = build()
+    _write(dataset, stem, key, beside)
+    return dataset
+
+
+def content_version(train: Split, test: Split) -> str:
+    """A version that changes with any pixel, label or place in the split: 12 hexadecimal digits."""
+    return hashlib.sha256(_digest(train) + _digest(test)).hexdigest()[:12]
+
+
+def folders(beside: Path | None) -> list[Path]:
+    """Where cache files may lie, best first: `.jaxgen` beside the images, then in the user's cache folder."""
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgen" / "data"
+    if beside is None:
+        return [user]
+    # Two folders of one name must not share files in the user's cache.
+    place = hashlib.sha256(os.fsencode(beside.resolve())).hexdigest()[:12]
+    return [beside / ".jaxgen", user / place]
+
+
+def warn(message: str) -> None:
+    """One line on stderr."""
+    print(f"jaxgen: {message}", file=sys.stderr)
+
+
+def _path(folder: Path, stem: str, split: str) -> Path:
+    return folder / f"{stem}-{split}.npz"
+
+
+def _read(folder: Path, stem: str, key: dict[str, Any]) -> Dataset | None:
+    """The data set cached in `folder`, None if it is not there, of another key, or damaged (which is said)."""
+    splits = []
+    for name in SPLITS:
+        path = _path(folder, stem, name)
+        try:
+            split, header = _read_split(path)
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            return None
+        except Exception as error:  # whatever zip, JSON or NumPy say of a file that is not what was written
+            warn(f"the cache {path} is damaged ({type(error).__name__}) and is built again")
+            return None
+        if header["key"] != key or header["split"] != name:
+            return None
+        splits.append(split)
+    return Dataset(header["name"], header["version"], *splits, tuple(header["class_names"]))
+
+
+def _read_split(path: Path) -> tuple[Split, dict[str, Any]]:
+    with np.load(path, allow_pickle=False) as file:
+        split = Split(file["images"], file["labels"])
+        header, digest = file["header"].tobytes(), file["digest"].tobytes()
+    if digest != _digest(split, header):
+        raise ValueError("checksum")
+    return split, json.loads(header)
+
+
+def _digest(split: Split, header: bytes = b"") -> bytes:
+    """SHA-256 of the header, and of the shape and bytes of both arrays."""
+    sha = hashlib.sha256(header)
+    for array in (split.images, split.labels):
+        sha.update(f"{array.dtype.str}{array.shape}".encode())
+        sha.update(np.ascontiguousarray(array))
+    return sha.digest()
+
+
+def _write(dataset: Dataset, stem: str, key: dict[str, Any], beside: Path | None) -> None:
+    """Writes both splits into the first folder that takes them; warns if none does."""
+    for folder in folders(beside):
+        try:
+            for name in SPLITS:
+                header = {
+                    "key": key,
+                    "split": name,
+                    "name": dataset.name,
+                    "version": dataset.version,
+                    "class_names": dataset.class_names,
+                }
+                _write_split(_path(folder, stem, name), getattr(dataset, name), json.dumps(header).encode())
+            return
+        except OSError as error:
+            refusal = error
+    warn(f"the decoded images could not be cached, the next start decodes them again ({refusal})")
+
+
+def _write_split(path: Path, split: Split, header: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    try:
+        with open(temporary, "xb") as file:
+            np.savez(
+                file,
+                images=split.images,
+                labels=split.labels,
+                header=np.frombuffer(header, np.uint8),
+                digest=np.frombuffer(_digest(split, header), np.uint8),
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

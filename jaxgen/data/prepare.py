@@ -1,0 +1,93 @@
+"""First-time preparation of a TFDS set: the one thing that needs TensorFlow and the network."""
+
+import contextlib
+import functools
+import importlib.util
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import shorten
+from urllib.parse import urlsplit
+
+from jaxgen.data.tfds import NAME, features
+from jaxgen.errors import SettingError, UserError, nearest
+
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 30.0
+RETRIES = 2
+
+
+def check_known(name: str) -> None:
+    """Refuses a name TFDS does not know, with the nearest it does."""
+    import tensorflow_datasets as tfds
+
+    known = tfds.list_builders(with_community_datasets=False)
+    wanted = NAME.fullmatch(name)["set"]
+    if wanted not in known:
+        raise SettingError(
+            f"data.source = {name!r} is not allowed: digits, petals, folder, rda, or a TFDS set's name"
+            f"{nearest(wanted, ['digits', 'petals', 'folder', 'rda', *known])}"
+        )
+
+
+def prepare(name: str, data_dir: Path) -> Path:
+    """Downloads the set and writes it as array_record below `data_dir`; returns its folder.
+
+    TFDS works in a folder of another name and renames it when done, so that half a preparation is never found.
+    Raises UserError, one line with both remedies, if TensorFlow or the network is missing.
+    """
+    check_known(name)
+    if importlib.util.find_spec("tensorflow") is None:
+        raise _cannot(name, data_dir, "TensorFlow is not installed")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it tells of every repetition
+    import tensorflow_datasets as tfds
+
+    config = tfds.download.DownloadConfig(try_download_gcs=False)
+    try:
+        with _impatient():
+            builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
+            features(name, builder.info)
+            builder.download_and_prepare(download_config=config)
+    except SettingError:
+        raise
+    except Exception as error:  # requests', TensorFlow's, TFDS's own: the person needs the reason, not the trace
+        raise _cannot(name, data_dir, _reason(error)) from error
+    return Path(builder.data_path)
+
+
+def _cannot(name: str, data_dir: Path, reason: str) -> UserError:
+    return UserError(
+        f"{name} is not prepared in {data_dir}, and cannot be now ({reason}): "
+        'with network, pip install "jaxgen[tfds]" and start again once; or point --data.data-dir or TFDS_DATA_DIR at a '
+        "directory where it is prepared; --data.source digits needs neither"
+    )
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in a few words."""
+    import requests
+
+    if isinstance(error, requests.RequestException) and error.request is not None:
+        return f"no answer from {urlsplit(error.request.url).hostname}"
+    return shorten(f"{type(error).__name__}: {error}", 200)
+
+
+@contextlib.contextmanager
+def _impatient() -> Iterator[None]:
+    """Gives TFDS's downloads time limits: it sets none, and repeats a refused connection for minutes."""
+    import requests
+    from tensorflow_datasets.core.download import downloader
+
+    request, retries, timeout = requests.Session.request, downloader.MAX_RETRIES, socket.getdefaulttimeout()
+    requests.Session.request = functools.partialmethod(request, timeout=(CONNECT_SECONDS, READ_SECONDS))
+    downloader.MAX_RETRIES = RETRIES
+    socket.setdefaulttimeout(READ_SECONDS)  # for FTP
+    try:
+        yield
+    finally:
+        requests.Session.request = request
+        downloader.MAX_RETRIES = retries
+        socket.setdefaulttimeout(timeout)

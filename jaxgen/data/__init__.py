@@ -1,5 +1,6 @@
 """Where images come from: everything ends as uint8 (N, H, W, C) arrays and int labels, on the device."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,8 +8,6 @@ from jaxgen.data.dataset import Dataset, Split
 from jaxgen.errors import check_at_least, refuse
 
 __all__ = ["DataSettings", "Dataset", "Split", "load", "validate"]
-
-DEFAULT_SIZE = {"digits": 28, "petals": 80, "folder": 80}
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,7 @@ def validate(settings: DataSettings) -> None:
     elif settings.path is not None:
         refuse("data.path", str(settings.path), f"only with --data.source folder or rda, not {settings.source}")
     elif settings.source not in ("digits", "petals"):
-        from jaxgen.data import tfds
-
-        tfds.check(settings.source, settings.data_dir or tfds.default_data_dir())
+        _validate_name(settings)
 
 
 def _validate_path(settings: DataSettings) -> None:
@@ -58,6 +55,15 @@ def _validate_path(settings: DataSettings) -> None:
         refuse("data.path", None, f"--data.source {settings.source} needs {what}")
     if not (settings.path.is_dir() if settings.source == "folder" else settings.path.is_file()):
         refuse("data.path", str(settings.path), f"{what} (there is none)")
+
+
+def _validate_name(settings: DataSettings) -> None:
+    from jaxgen.data.prepared import find_prepared
+
+    if find_prepared(settings.source, _data_dir(settings)) is None:
+        from jaxgen.data.prepare import check_known
+
+        check_known(settings.source)
 
 
 def load(settings: DataSettings) -> Dataset:
@@ -71,24 +77,28 @@ def load(settings: DataSettings) -> Dataset:
 
 
 def _load(settings: DataSettings) -> Dataset:
-    source, fraction = settings.source, settings.test_fraction
-    size = settings.size or DEFAULT_SIZE.get(source)
+    source, size, fraction = settings.source, settings.size, settings.test_fraction
+    path = settings.path or Path()  # `validate` has seen that it is given where it is needed
     if source == "digits":
         from jaxgen.data import digits
 
-        return digits.load(size, fraction)
+        return digits.load(size or 28, fraction)
     if source == "petals":
         from jaxgen.data import petals
 
-        return petals.load(settings.count, size, fraction, settings.seed)
+        return petals.load(settings.count, size or 80, fraction, settings.seed)
     if source == "folder":
         from jaxgen.data import folder
 
-        return folder.load(settings.path, size, fraction, settings.skip_broken)
+        return folder.load(path, size or 80, fraction, settings.skip_broken)
     if source == "rda":
         from jaxgen.data import rda
 
-        return rda.load(settings.path, size)
+        return rda.load(path, size)
     from jaxgen.data import tfds
 
-    return tfds.load(source, settings.data_dir or tfds.default_data_dir(), size, fraction)
+    return tfds.load(source, _data_dir(settings), size, fraction)
+
+
+def _data_dir(settings: DataSettings) -> Path:
+    return Path(settings.data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()

@@ -28,13 +28,13 @@ def cached(stem: str, key: Mapping[str, Any], beside: Path | None, build: Callab
     key: what the pixels depend on (JSON values); a file with another key is built again and replaced.
     beside: the folder the images come from, None where they come with a package.
     """
-    key = json.loads(json.dumps({"format": FORMAT, **key}))
+    full_key = json.loads(json.dumps({"format": FORMAT, **key}))
     for folder in folders(beside):
-        dataset = _read(folder, stem, key)
+        dataset = _read(folder, stem, full_key)
         if dataset is not None:
             return dataset
     dataset = build()
-    _write(dataset, stem, key, beside)
+    _write(dataset, stem, full_key, beside)
     return dataset
 
 
@@ -64,7 +64,7 @@ def _path(folder: Path, stem: str, split: str) -> Path:
 
 def _read(folder: Path, stem: str, key: dict[str, Any]) -> Dataset | None:
     """The data set cached in `folder`, None if it is not there, of another key, or damaged (which is said)."""
-    splits = []
+    splits = {}
     for name in SPLITS:
         path = _path(folder, stem, name)
         try:
@@ -76,12 +76,12 @@ def _read(folder: Path, stem: str, key: dict[str, Any]) -> Dataset | None:
             return None
         if header["key"] != key or header["split"] != name:
             return None
-        splits.append(split)
-    return Dataset(header["name"], header["version"], *splits, tuple(header["class_names"]))
+        splits[name] = split
+    return Dataset(header["name"], header["version"], **splits, class_names=tuple(header["class_names"]))
 
 
 def _read_split(path: Path) -> tuple[Split, dict[str, Any]]:
-    with np.load(path, allow_pickle=False) as file:
+    with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
         split = Split(file["images"], file["labels"])
         header, digest = file["header"].tobytes(), file["digest"].tobytes()
     if digest != _digest(split, header):
@@ -94,7 +94,7 @@ def _digest(split: Split, header: bytes = b"") -> bytes:
     sha = hashlib.sha256(header)
     for array in (split.images, split.labels):
         sha.update(f"{array.dtype.str}{array.shape}".encode())
-        sha.update(np.ascontiguousarray(array))
+        sha.update(np.ascontiguousarray(array).data)
     return sha.digest()
 
 

@@ -24,11 +24,14 @@ def load(path: Path, size: int, test_fraction: float, skip_broken: bool) -> Data
 
     The split depends on the files' names only. Broken files are an error that lists them, or left out on request.
     """
-    classes = find_images(path)
-    listing = hashlib.sha256()
-    for file in (file for files in classes.values() for file in files):
-        status = file.stat()
-        listing.update(os.fsencode(f"{_name(file)}\0{status.st_size}\0{status.st_mtime_ns}\0"))
+    try:
+        classes = find_images(path)
+        listing = hashlib.sha256()
+        for file in (file for files in classes.values() for file in files):
+            status = file.stat()
+            listing.update(os.fsencode(f"{_name(file)}\0{status.st_size}\0{status.st_mtime_ns}\0"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be listed: {error}") from error
     key = {"files": listing.hexdigest(), "skip_broken": skip_broken}
     stem = f"folder-{size}-{test_fraction}"
     return cached(stem, key, path, lambda: _build(path, classes, size, test_fraction, skip_broken))
@@ -58,8 +61,9 @@ def _images_in(folder: Path) -> list[Path]:
 def _refuse_empty(path: Path, counts: dict[str, int]) -> None:
     empty = [name for name, count in counts.items() if count == 0]
     if empty:
-        inner = "" if any((path / name).is_symlink() for name in empty) else _inner(path, empty[0])
-        raise UserError(f"{path} has no images in {', '.join(empty[:SHOWN])}{inner}: {_layout(path)}")
+        more = f" and {len(empty) - SHOWN} more" if len(empty) > SHOWN else ""
+        names = f"{', '.join(empty[:SHOWN])}{more}{_inner(path, empty[0])}"
+        raise UserError(f"{path} has no images in {names}: {_layout(path)}")
 
 
 def _inner(path: Path, name: str) -> str:
@@ -118,9 +122,7 @@ def _read(file: Path, size: int) -> np.ndarray:
     from PIL import Image, ImageOps
 
     with Image.open(file) as image:
-        image.draft(
-            "RGB", (2 * size, 2 * size)
-        )  # large JPEGs are decoded at a fraction of their size, twice the target
+        image.draft("RGB", (2 * size, 2 * size))  # a large JPEG at a fraction of its size, at least twice the target
         return to_bytes(ImageOps.exif_transpose(image), 3, size)
 
 

@@ -88,7 +88,7 @@ def length(u: Array, v: Array) -> Array:
 
 
 def angle(u: Array, v: Array) -> Array:
-    """atan2(v, u) to 2e-6: XLA's own, one library call a pixel, takes 25 times as long on a CPU."""
+    """atan2(v, u) to 2e-6 by a minimax polynomial: XLA's, one library call a pixel, takes 25 times as long on a CPU."""
     a, b = jnp.abs(u), jnp.abs(v)
     t = jnp.minimum(a, b) / jnp.maximum(jnp.maximum(a, b), 1e-9)
     series = jnp.zeros_like(t)
@@ -101,7 +101,7 @@ def angle(u: Array, v: Array) -> Array:
 
 
 def cosine(x: Array) -> Array:
-    """cos(x) to 2e-4, for the same reason."""
+    """cos(x) to 2e-4 by the first terms of a sine series, for the same reason."""
     turns = x / (2 * jnp.pi)
     z = jnp.pi * (0.5 - 2.0 * jnp.abs(turns - jnp.round(turns)))  # cos(x) = sin(z), z from -pi/2 to pi/2
     return z * (1.0 - z * z / 6.0 * (1.0 - z * z / 20.0 * (1.0 - z * z / 42.0)))
@@ -138,9 +138,8 @@ def petals(seed: Array, u: Array, v: Array, count: Number, turn: Number) -> Peta
     sectors = angle(u, v) * (count / (2 * jnp.pi)) + turn
     index = jnp.round(sectors)
     # An integer hash of the petal's number, 10 bits a difference: a table would cost a gather a pixel.
-    bits = (index - count * jnp.floor(index / count) + jnp.floor(seed * 2.0**20)).astype(jnp.uint32) * jnp.uint32(
-        0x9E3779B1
-    )
+    name = index - count * jnp.floor(index / count) + jnp.floor(seed * 2.0**20)
+    bits = name.astype(jnp.uint32) * jnp.uint32(0x9E3779B1)
     bits = (bits ^ (bits >> 15)) * jnp.uint32(0x85EBCA77)
     aside, size, tone = (((bits >> shift) & 1023).astype(jnp.float32) / 511.5 - 1.0 for shift in (2, 12, 22))
     bearing, r = (sectors - index + 0.18 * aside) * (2 * jnp.pi / count), length(u, v)
@@ -150,7 +149,7 @@ def petals(seed: Array, u: Array, v: Array, count: Number, turn: Number) -> Peta
 class Ray(NamedTuple):
     """The long petals of a ring: how many, their half width, how round (2 pointed, 7 round), and two colours."""
 
-    count: Number
+    number: Number
     width: Number
     blunt: int
     base: Array
@@ -159,7 +158,7 @@ class Ray(NamedTuple):
 
 def rays(view: View, ray: Ray, seed: Array, turn: Number, reach: Number, light: Number) -> Paint:
     """A ring of long petals with grooves and dark edges."""
-    petal = petals(seed, view.u, view.v, ray.count, turn)
+    petal = petals(seed, view.u, view.v, ray.number, turn)
     t = jnp.clip(petal.along / (reach * (1.0 + 0.09 * petal.size)), 0.0, 1.0)
     half = ray.width * jnp.sqrt(t) * (1.0 - t**ray.blunt)
     across = petal.across / (half + 0.02)

@@ -9,10 +9,12 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import shorten
+from typing import Any
 from urllib.parse import urlsplit
 
-from jaxgen.data.tfds import NAME, features
-from jaxgen.errors import SettingError, UserError, nearest
+from jaxgen.data.prepared import unknown
+from jaxgen.data.tfds import features
+from jaxgen.errors import SettingError, UserError
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0
@@ -24,12 +26,8 @@ def check_known(name: str) -> None:
     import tensorflow_datasets as tfds
 
     known = tfds.list_builders(with_community_datasets=False)
-    wanted = NAME.fullmatch(name)["set"]
-    if wanted not in known:
-        raise SettingError(
-            f"data.source = {name!r} is not allowed: digits, petals, folder, rda, or a TFDS set's name"
-            f"{nearest(wanted, ['digits', 'petals', 'folder', 'rda', *known])}"
-        )
+    if name.partition(":")[0].partition("/")[0] not in known:
+        raise unknown(name, known)
 
 
 def prepare(name: str, data_dir: Path) -> Path:
@@ -71,7 +69,7 @@ def _reason(error: Exception) -> str:
     import requests
 
     if isinstance(error, requests.RequestException) and error.request is not None:
-        return f"no answer from {urlsplit(error.request.url).hostname}"
+        return f"no answer from {urlsplit(str(error.request.url)).hostname}"
     return shorten(f"{type(error).__name__}: {error}", 200)
 
 
@@ -81,13 +79,14 @@ def _impatient() -> Iterator[None]:
     import requests
     from tensorflow_datasets.core.download import downloader
 
-    request, retries, timeout = requests.Session.request, downloader.MAX_RETRIES, socket.getdefaulttimeout()
-    requests.Session.request = functools.partialmethod(request, timeout=(CONNECT_SECONDS, READ_SECONDS))
+    session: Any = requests.Session
+    request, retries, timeout = session.request, downloader.MAX_RETRIES, socket.getdefaulttimeout()
+    session.request = functools.partialmethod(request, timeout=(CONNECT_SECONDS, READ_SECONDS))
     downloader.MAX_RETRIES = RETRIES
     socket.setdefaulttimeout(READ_SECONDS)  # for FTP
     try:
         yield
     finally:
-        requests.Session.request = request
+        session.request = request
         downloader.MAX_RETRIES = retries
         socket.setdefaulttimeout(timeout)

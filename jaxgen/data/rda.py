@@ -83,7 +83,7 @@ def _resize(images: np.ndarray, size: int) -> np.ndarray:
 
 
 def _labels(values: Any, count: int) -> np.ndarray:
-    labels = np.asarray(values).squeeze()
+    labels = np.asarray(values).ravel()
     if labels.shape != (count,) or labels.dtype.kind not in "iuf":
         raise ValueError(f"labels are {labels.dtype} {labels.shape} for {count} images")
     if not np.isin(labels, range(len(CLASSES))).all():

@@ -43,7 +43,10 @@ class Checkpoints:
     """The checkpoints of one run, in `directory`."""
 
     def __init__(self, directory: Path, keep: int) -> None:
+        import absl.logging
         import orbax.checkpoint as ocp  # 2 s, needed only once the first chunk is on its way
+
+        absl.logging.set_verbosity(absl.logging.FATAL)  # what orbax's threads meet is raised again and said by us
 
         self._ocp = ocp
         self._directory = directory.absolute()
@@ -63,6 +66,9 @@ class Checkpoints:
         if score is not None and score < self.best_score:
             self.best_score, self._policy.best = score, step
         arrays = {name: np.array(leaf) for name, leaf in named_leaves(tree).items()}
+        needed = sum(leaf.nbytes for leaf in arrays.values()) + 2**20
+        if shutil.disk_usage(self._directory).free < needed:  # before orbax starts: its threads do not fail quietly
+            raise self._cannot_write(OSError(f"the disk is full, {needed // 2**20 + 1} MiB are needed"))
         record = {
             "arrays": {name: _entry(leaf) for name, leaf in arrays.items()},
             "best": {"step": self._policy.best, "score": self.best_score},

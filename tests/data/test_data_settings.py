@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgen.data import DataSettings, load, validate
+from jaxgen.data import Dataset, DataSettings, Split, load, validate
 from jaxgen.errors import SettingError
 
 DIGITS = DataSettings(source="digits")
@@ -64,19 +64,28 @@ def test_folder_has_its_default_size(tmp_path: Path) -> None:
 def test_tfds_by_name_and_directory(tiny: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny.write_set(tmp_path, {"train": tiny.pictures(9), "test": tiny.pictures(4)})
     given = load(DataSettings(source="toy", data_dir=tmp_path))
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    found = load(DataSettings(source="toy"))
     assert given.image_shape == (6, 5, 1)
-    assert np.array_equal(found.train.images, given.train.images)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    assert np.array_equal(load(DataSettings(source="toy")).train.images, given.train.images)
+    monkeypatch.delenv("TFDS_DATA_DIR")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "tensorflow_datasets").symlink_to(tmp_path)
+    assert np.array_equal(load(DataSettings(source="toy")).train.images, given.train.images)
 
 
-def test_petals() -> None:
-    settings = DataSettings(source="petals", count=20, size=16, seed=3)
-    first, again, other = load(settings), load(settings), load(replace(settings, seed=4))
-    assert len(first.train.labels) + len(first.test.labels) == 20
-    assert first.image_shape == (16, 16, 3)
-    assert np.array_equal(first.train.images, again.train.images)
-    assert not np.array_equal(first.train.images, other.train.images)
+def test_petals_get_their_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    split = Split(np.zeros((2, 9, 9, 3), np.uint8), np.zeros(2, np.int32))
+    asked: list[tuple] = []
+
+    def draw(*arguments: float) -> Dataset:
+        asked.append(arguments)
+        return Dataset("petals", "1", split, split, ("a",))
+
+    monkeypatch.setattr("jaxgen.data.petals.load", draw)
+    load(DataSettings(source="petals"))
+    assert load(DataSettings(source="petals", count=20, size=16, test_fraction=0.5, seed=3)).name == "petals"
+    assert asked == [(5000, 80, 0.2, 0), (20, 16, 0.5, 3)]
 
 
 def test_import_is_light() -> None:

@@ -258,6 +258,15 @@ def test_no_subfolders(layout: str, tmp_path: Path) -> None:
         load(root)
 
 
+def test_a_folder_that_cannot_be_listed(flowers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(self: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", forbidden)
+    with pytest.raises(UserError, match=r"cannot be listed: .*Permission denied"):
+        load(flowers)
+
+
 def test_empty_class(flowers: Path) -> None:
     (flowers / "lily").mkdir()
     with pytest.raises(UserError, match=r"no images in lily: expected .*<class>/<image>"):

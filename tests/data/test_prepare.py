@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from jaxgen.data import prepare, tfds
+from jaxgen.data.prepared import find_prepared
 from jaxgen.errors import SettingError, UserError
 
 REMEDIES = ('pip install "jaxgen[tfds]"', "--data.data-dir or TFDS_DATA_DIR", "--data.source digits")
@@ -32,7 +33,7 @@ def refusal(data_dir: Path, name: str = "mnist") -> str:
     assert message.startswith(f"{name} is not prepared in {data_dir}")
     assert all(remedy in message for remedy in REMEDIES)
     assert "\n" not in message
-    assert tfds.find_prepared(name, data_dir) is None  # what a failed attempt left is not taken for the set
+    assert find_prepared(name, data_dir) is None  # what a failed attempt left is not taken for the set
     return message
 
 
@@ -102,7 +103,7 @@ def test_after_a_failure_the_next_start_succeeds(mirror: Path, tmp_path: Path) -
     file = mirror / "train-images-idx3-ubyte.gz"
     sound = file.read_bytes()
     file.write_bytes(sound[: len(sound) // 2])
-    refusal(tmp_path / "tfds")
+    refusal(tmp_path / "tfds")  # half a download
     file.unlink()
     assert "HTTP code: 404" in refusal(tmp_path / "other")
     file.write_bytes(sound)

@@ -1,5 +1,6 @@
 """The chapter's own file, written here with rdata's writer."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,12 @@ def test_reads_doubles_and_integers(tmp_path: Path, kind: type) -> None:
     assert dataset.train.labels.tolist() == [0, 1, 2, 3, 4, 0]
     assert dataset.test.labels.tolist() == [-1, -1]
     assert dataset.class_names == ("daisy", "dandelion", "rose", "sunflower", "tulip")
+
+
+def test_the_file_is_column_major_as_r_writes_it(tmp_path: Path) -> None:
+    """So that what is read above is what R would have shown."""
+    content = gzip.decompress(write(tmp_path / "flower.rda").read_bytes())
+    assert flowers().ravel(order="F").astype(">f8").tobytes() in content
 
 
 def test_unit_range_is_scaled(tmp_path: Path) -> None:

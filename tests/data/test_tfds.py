@@ -11,6 +11,8 @@ import pytest
 
 from jaxgen.data import tfds
 from jaxgen.data.dataset import Dataset
+from jaxgen.data.prepare import check_known
+from jaxgen.data.prepared import find_prepared
 from jaxgen.errors import SettingError, UserError
 
 
@@ -113,10 +115,24 @@ def test_damaged_shards_are_one_line(tiny: type, tmp_path: Path, file_format: st
     for place in range(100, len(data), 50):
         data[place] ^= 255
     shard.write_bytes({"cut": shard.read_bytes()[:-200], "empty": b"", "noise": bytes(data)}[damage])
-    with pytest.raises(UserError, match=r"toy/1.0.0 \(train\) is damaged: .*; delete it and prepare it again") as error:
+    with pytest.raises(
+        UserError, match=r"toy/1.0.0 \(train\) cannot be read: .*; if it is damaged, delete it and"
+    ) as error:
         load(tmp_path)
     assert "\n" not in str(error.value)
     assert not (tmp_path / ".jaxgen").exists()
+
+
+def test_a_set_too_large_for_memory_is_not_called_damaged(
+    tiny: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: object) -> None:
+        raise MemoryError("Unable to allocate 9 TiB")
+
+    tiny.write_set(tmp_path, {"train": tiny.pictures(9), "test": tiny.pictures(3)})
+    monkeypatch.setattr(tfds, "_fill", exhausted)
+    with pytest.raises(UserError, match=r"does not fit into memory .* try a smaller --data\.size"):
+        load(tmp_path)
 
 
 def test_fewer_records_than_promised_is_damage(tiny: type, tmp_path: Path) -> None:
@@ -132,7 +148,7 @@ def test_fewer_records_than_promised_is_damage(tiny: type, tmp_path: Path) -> No
 def test_damaged_info_is_one_line(tiny: type, tmp_path: Path, text: str) -> None:
     folder = tiny.write_set(tmp_path, {"train": tiny.pictures(9), "test": tiny.pictures(3)})
     (folder / "dataset_info.json").write_text(text)
-    with pytest.raises(UserError, match="dataset_info.json is damaged"):
+    with pytest.raises(UserError, match=r"dataset_info\.json is damaged"):
         load(tmp_path)
 
 
@@ -178,22 +194,16 @@ def test_a_prepared_set_that_was_replaced_is_decoded_again(tiny: type, tmp_path:
 @pytest.mark.parametrize("name", ["MNIST", "mnist:latest", "../mnist", "emnist/", ""])
 def test_names_that_are_none(name: str, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="is not allowed"):
-        tfds.check(name, tmp_path)
+        find_prepared(name, tmp_path)
 
 
-def test_unknown_names_get_the_nearest(tmp_path: Path) -> None:
+def test_unknown_names_get_the_nearest() -> None:
     with pytest.raises(SettingError, match="did you mean 'fashion_mnist'"):
-        tfds.check("fashon_mnist", tmp_path)
+        check_known("fashon_mnist")
     with pytest.raises(SettingError, match="did you mean 'petals'"):
-        tfds.check("petal", tmp_path)
-    tfds.check("kmnist", tmp_path)
-
-
-def test_default_directory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TFDS_DATA_DIR", "/somewhere")
-    assert tfds.default_data_dir() == Path("/somewhere")
-    monkeypatch.delenv("TFDS_DATA_DIR")
-    assert tfds.default_data_dir() == Path.home() / "tensorflow_datasets"
+        check_known("petal")
+    check_known("kmnist")
+    check_known("emnist/letters:3.1.0")
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+from types import SimpleNamespace
 
 import chex
 import jax.numpy as jnp
@@ -70,6 +71,16 @@ def test_saving_copies_what_the_caller_then_overwrites(tmp_path):
     again = Checkpoints(tmp_path, keep=2)
     np.testing.assert_array_equal(again.restore({"x": jnp.zeros((300, 300))})[1]["x"], 1)
     again.close()
+
+
+def test_a_full_disk_is_one_line_and_costs_nothing_saved(three, monkeypatch):
+    checkpoints = Checkpoints(three, keep=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+        with pytest.raises(UserError, match="the disk is full.*make room and run the same command again"):
+            checkpoints.save(4, tree(4), {})
+    checkpoints.close()
+    assert steps(three) == [1, 2, 3]
 
 
 def data_files(folder):

@@ -77,7 +77,7 @@ def test_a_full_disk_is_one_line_and_costs_nothing_saved(three, monkeypatch):
     checkpoints = Checkpoints(three, keep=3)
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
-        with pytest.raises(UserError, match="the disk is full.*make room and run the same command again"):
+        with pytest.raises(UserError, match=r"the disk is full.*make room and run the same command again"):
             checkpoints.save(4, tree(4), {})
     checkpoints.close()
     assert steps(three) == [1, 2, 3]

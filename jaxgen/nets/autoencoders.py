@@ -12,13 +12,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxgen.errors import SettingError
-from jaxgen.nets.conv import Conv, max_pool2d, upsample2d
+from jaxgen.nets import conv
 
 ImageShape = tuple[int, int, int]
 Dtype = Any
 
 
 Dense = partial(nn.Dense, kernel_init=nn.initializers.glorot_uniform())
+Conv = partial(conv.Conv, layout="HWNC")
 
 
 class DenseEncoder(nn.Module):
@@ -71,11 +72,12 @@ class ConvEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, images: Float[Array, "b h w c"]) -> Float[Array, "b k"]:
-        x = images
+        x = conv.spatial_major(images)
         for features in self.channels:
             x = nn.relu(Conv(features, 3, dtype=self.dtype)(x))
-            x = max_pool2d(x, padding="SAME")
-        return Dense(self.outputs, dtype=self.dtype)(x.reshape(x.shape[0], -1)).astype(jnp.float32)
+            x = conv.max_pool2d(x, padding="SAME", layout="HWNC")
+        x = conv.batch_major(x).reshape(images.shape[0], -1)
+        return Dense(self.outputs, dtype=self.dtype)(x).astype(jnp.float32)
 
 
 class ConvDecoder(nn.Module):
@@ -93,7 +95,8 @@ class ConvDecoder(nn.Module):
         check_conv_image_shape(self.image_shape)
         height, width = (-(-side // 8) for side in self.image_shape[:2])
         x = nn.relu(Dense(height * width * self.channels[0], dtype=self.dtype)(codes))
-        x = x.reshape(-1, height, width, self.channels[0])
+        x = conv.spatial_major(x.reshape(-1, height, width, self.channels[0]))
         for features, padding in zip(self.channels, ("SAME", "SAME", "VALID"), strict=True):
-            x = upsample2d(nn.relu(Conv(features, 3, padding=padding, dtype=self.dtype)(x)))
-        return Conv(self.image_shape[-1], 3, dtype=self.dtype)(x).astype(jnp.float32)
+            x = nn.relu(Conv(features, 3, padding=padding, dtype=self.dtype)(x))
+            x = conv.upsample2d(x, layout="HWNC")
+        return conv.batch_major(Conv(self.image_shape[-1], 3, dtype=self.dtype)(x)).astype(jnp.float32)

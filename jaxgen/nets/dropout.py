@@ -1,0 +1,46 @@
+"""Dropout whose masks belong to the examples: one key an example, one byte a mask."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array
+
+from jaxgen.errors import refuse
+
+LEVELS = 256
+"""Values of a byte: a rate is a multiple of 1 / 256."""
+
+
+def dropped_levels(rate: float) -> int:
+    """The rate that is used is this over 256, the nearest there is: 0.3 means 77 / 256 = 0.3008."""
+    return round(LEVELS * rate)
+
+
+def check_rate(field: str, rate: float) -> None:
+    """Refuses a rate outside [0, 1), or one so small or large that it would be rounded to never or always."""
+    if not 0 <= rate < 1 or (rate > 0 and dropped_levels(rate) in (0, LEVELS)):
+        refuse(field, rate, "0, or 1/512 to 511/512 (it is rounded to a multiple of 1/256)")
+
+
+def keep_mask(keys: Array, shape: tuple[int, ...], rate: float, *, axis: int = 0) -> Array:
+    """Booleans of `shape`, each true with probability 1 - k/256, k = `dropped_levels(rate)`.
+
+    Example i lies at index i of `axis` (not the last) and depends on `keys[i]` alone, so a batch can be cut anywhere.
+    A word of random bits gives four masks: drawing bits is what dropout costs.
+    """
+    event = shape[:axis] + shape[axis + 1 :]
+    words = -(-event[-1] // 4)
+    bits = jax.vmap(lambda key: jax.random.bits(key, (*event[:-1], words)), out_axes=axis)(keys)
+    levels = lax.bitcast_convert_type(bits, jnp.uint8).reshape(*bits.shape[:-1], 4 * words)[..., : event[-1]]
+    return levels >= dropped_levels(rate)
+
+
+def dropout(x: Array, keys: Array | None, rate: float, *, axis: int = 0) -> Array:
+    """x with numbers set to zero at random and the others scaled so that the mean stays exactly that of x.
+
+    Without `keys` (evaluation) or at rate 0 it is x itself. `axis` is that of the examples.
+    """
+    if keys is None or rate == 0:
+        return x
+    scale = LEVELS / (LEVELS - dropped_levels(rate))
+    return jnp.where(keep_mask(keys, x.shape, rate, axis=axis), x * jnp.asarray(scale, x.dtype), 0)

@@ -1,0 +1,194 @@
+"""Generators, noise (B, K) to images (B, H, W, C) in (-1, 1), and discriminators, images to one logit each.
+
+Of either kind there are three: the chapter's dense nets (for 28x28), its convolutional ones (for 80x80), and small
+convolutional ones. All take `classes` (B, N), one-hot rows, or None; and `keys`, one key an example for dropout, or
+None for evaluation. No net mixes examples. Kernels are Glorot-uniform and biases zero.
+
+A discriminator takes images in one array or in several, which it sees as one batch: only their first layers run
+apart, so that no gradient is computed for images that nobody differentiates by (the real ones).
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from jaxgen.errors import SettingError
+from jaxgen.nets import conv
+from jaxgen.nets.autoencoders import Conv, Dense, ImageShape
+from jaxgen.nets.dropout import dropout
+
+OptionalKeys = Key[Array, " b"] | None
+Classes = Float[Array, "b n"] | None
+Images = Float[Array, "_ h w c"] | tuple[Float[Array, "_ h w c"], ...]
+
+DENSE, FLOWER, SMALL = "dense", "flower", "small"
+GENERATOR_WIDTHS = {DENSE: (200, 200), FLOWER: (128, 256, 128, 64), SMALL: (32, 16)}
+DISCRIMINATOR_WIDTHS = {DENSE: (200, 100), FLOWER: (64, 128, 256), SMALL: (16, 32)}
+
+
+class _Net(nn.Module):
+    """What all six share: leaky relu and dropout after a hidden layer, and the two ways to look at a class."""
+
+    widths: tuple[int, ...] = ()
+    slope: float = 0.3
+    dropout_rate: float = 0.0
+    dtype: Any = jnp.float32
+
+    def _activate(self, x: Array, keys: OptionalKeys, layer: int, axis: int = 0) -> Array:
+        return dropout(nn.leaky_relu(x, self.slope), _layer_keys(keys, layer), self.dropout_rate, axis=axis)
+
+    def _beside(self, noise: Array, classes: Classes) -> Array:
+        """The generator's way: the class is more noise, known noise."""
+        return noise if classes is None else jnp.concatenate([noise, classes], axis=-1)
+
+    def _logits(self, features: Array, classes: Classes) -> Float[Array, " b"]:
+        """The discriminator's way, a projection: w.h + e(class).h (Miyato & Koyama, ICLR 2018)."""
+        logits = Dense(1, dtype=self.dtype, name="logit")(features)[:, 0].astype(jnp.float32)
+        if classes is None:
+            return logits
+        embedding = Dense(features.shape[-1], use_bias=False, dtype=self.dtype, name="class_embedding")(classes)
+        return logits + (embedding * features).sum(-1).astype(jnp.float32)
+
+
+def _layer_keys(keys: OptionalKeys, layer: int) -> OptionalKeys:
+    return None if keys is None else jax.vmap(lambda key: jax.random.fold_in(key, layer))(keys)
+
+
+class DenseGenerator(_Net):
+    """Leaky relu layers of `widths`, then tanh: 217,984 parameters as 100-200-200-784."""
+
+    image_shape: ImageShape = (28, 28, 1)
+    widths: tuple[int, ...] = GENERATOR_WIDTHS[DENSE]
+
+    @nn.compact
+    def __call__(
+        self, noise: Float[Array, "b k"], classes: Classes = None, keys: OptionalKeys = None
+    ) -> Float[Array, "b h w c"]:
+        height, width, channels = self.image_shape
+        x = self._beside(noise, classes)
+        for layer, features in enumerate(self.widths):
+            x = self._activate(Dense(features, dtype=self.dtype)(x), keys, layer)
+        x = Dense(height * width * channels, dtype=self.dtype)(x).astype(jnp.float32)
+        return jnp.tanh(x).reshape(-1, *self.image_shape)
+
+
+class DenseDiscriminator(_Net):
+    """Leaky relu layers of `widths`, then a logit: 177,201 parameters as 784-200-100-1."""
+
+    widths: tuple[int, ...] = DISCRIMINATOR_WIDTHS[DENSE]
+
+    @nn.compact
+    def __call__(self, images: Images, classes: Classes = None, keys: OptionalKeys = None) -> Float[Array, " b"]:
+        first = Dense(self.widths[0], dtype=self.dtype)
+        x = jnp.concatenate([first(part.reshape(part.shape[0], -1)) for part in _parts(images)])
+        x = self._activate(x, keys, 0)
+        for layer, features in enumerate(self.widths[1:], start=1):
+            x = self._activate(Dense(features, dtype=self.dtype)(x), keys, layer)
+        return self._logits(x, classes)
+
+
+def _parts(images: Images) -> tuple[Array, ...]:
+    return images if isinstance(images, tuple) else (images,)
+
+
+def check_conv_image_shape(image_shape: ImageShape) -> None:
+    """Both convolutional generators start at a quarter of the height and width."""
+    if any(side % 4 for side in image_shape[:2]):
+        raise SettingError(
+            f"the convolutional generators cannot make images of {image_shape[0]}x{image_shape[1]}: height and width "
+            "must be multiples of 4; set data.size"
+        )
+
+
+def _up(features: int, kernel: int, strides: int, dtype: Any, use_bias: bool = False) -> conv.ConvTranspose:
+    return conv.ConvTranspose(features, kernel, strides, use_bias=use_bias, dtype=dtype, layout="HWNC")
+
+
+def _first_map(net: _Net, x: Array, image_shape: ImageShape, use_bias: bool) -> Array:
+    """A dense layer to a map of `widths[0]` channels and a quarter of the image's sides, NHWC."""
+    height, width = image_shape[0] // 4, image_shape[1] // 4
+    x = Dense(height * width * net.widths[0], use_bias=use_bias, dtype=net.dtype)(x)
+    return x.reshape(-1, height, width, net.widths[0])
+
+
+def _flatten(x: Float[Array, "h w b c"]) -> Float[Array, "b k"]:
+    return conv.batch_major(x).reshape(x.shape[2], -1)
+
+
+class FlowerGenerator(_Net):
+    """The chapter's for 80x80x3, without biases, 6,443,712 parameters: a 20x20 map, three transposed convolutions of
+    kernels 3, 5, 5 (the last doubles), one of kernel 5 to the image (doubles again), tanh. `widths` has four."""
+
+    image_shape: ImageShape = (80, 80, 3)
+    widths: tuple[int, ...] = GENERATOR_WIDTHS[FLOWER]
+    dropout_rate: float = 0.3
+
+    @nn.compact
+    def __call__(
+        self, noise: Float[Array, "b k"], classes: Classes = None, keys: OptionalKeys = None
+    ) -> Float[Array, "b h w c"]:
+        check_conv_image_shape(self.image_shape)
+        x = conv.spatial_major(_first_map(self, self._beside(noise, classes), self.image_shape, use_bias=False))
+        x = self._activate(x, keys, 0, axis=2)
+        for layer, (features, kernel, strides) in enumerate(zip(self.widths[1:], (3, 5, 5), (1, 1, 2), strict=True)):
+            x = self._activate(_up(features, kernel, strides, self.dtype)(x), keys, 1 + layer, axis=2)
+        x = _up(self.image_shape[-1], 5, 2, self.dtype)(x)
+        return jnp.tanh(conv.batch_major(x).astype(jnp.float32))
+
+
+class _ConvDiscriminator(_Net):
+    def _convolve(
+        self, images: Images, kernels: tuple[int, ...], classes: Classes, keys: OptionalKeys
+    ) -> Float[Array, " b"]:
+        """Convolutions of stride 2 with `widths` channels, then a logit."""
+        first, *others = (
+            Conv(features, kernel, strides=2, dtype=self.dtype)
+            for features, kernel in zip(self.widths, kernels, strict=True)
+        )
+        x = jnp.concatenate([first(conv.spatial_major(part)) for part in _parts(images)], axis=2)
+        x = self._activate(x, keys, 0, axis=2)
+        for layer, convolution in enumerate(others, start=1):
+            x = self._activate(convolution(x), keys, layer, axis=2)
+        return self._logits(_flatten(x), classes)
+
+
+class FlowerDiscriminator(_ConvDiscriminator):
+    """The chapter's for 80x80x3, 530,561 parameters: three convolutions of stride 2, kernels 5, 5, 3, and a logit."""
+
+    widths: tuple[int, ...] = DISCRIMINATOR_WIDTHS[FLOWER]
+    dropout_rate: float = 0.3
+
+    @nn.compact
+    def __call__(self, images: Images, classes: Classes = None, keys: OptionalKeys = None) -> Float[Array, " b"]:
+        return self._convolve(images, (5, 5, 3), classes, keys)
+
+
+class SmallGenerator(_Net):
+    """A map of a quarter of the sides, then [transposed 5x5 convolution that doubles] twice, tanh. Two `widths`."""
+
+    image_shape: ImageShape = (28, 28, 1)
+    widths: tuple[int, ...] = GENERATOR_WIDTHS[SMALL]
+
+    @nn.compact
+    def __call__(
+        self, noise: Float[Array, "b k"], classes: Classes = None, keys: OptionalKeys = None
+    ) -> Float[Array, "b h w c"]:
+        check_conv_image_shape(self.image_shape)
+        x = conv.spatial_major(_first_map(self, self._beside(noise, classes), self.image_shape, use_bias=True))
+        x = self._activate(x, keys, 0, axis=2)
+        x = self._activate(_up(self.widths[1], 5, 2, self.dtype, use_bias=True)(x), keys, 1, axis=2)
+        x = _up(self.image_shape[-1], 5, 2, self.dtype, use_bias=True)(x)
+        return jnp.tanh(conv.batch_major(x).astype(jnp.float32))
+
+
+class SmallDiscriminator(_ConvDiscriminator):
+    """[5x5 convolution of stride 2] for each of `widths`, then a logit."""
+
+    widths: tuple[int, ...] = DISCRIMINATOR_WIDTHS[SMALL]
+
+    @nn.compact
+    def __call__(self, images: Images, classes: Classes = None, keys: OptionalKeys = None) -> Float[Array, " b"]:
+        return self._convolve(images, (5,) * len(self.widths), classes, keys)

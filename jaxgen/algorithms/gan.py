@@ -128,7 +128,7 @@ class HParams:
     penalty: float = 1.0
     """Weight of the penalty on the discriminator's slope, >= 0 (R1's gamma)."""
     ema_decay: float = 0.999
-    """Decay of the generator's moving average, in [0, 1); smaller at first, (1 + t) / (10 + t)."""
+    """Decay of the generator's moving average, in [0, 1); smaller at first, (1 + t) / (10 + t) after t updates."""
 
 
 class State(NamedTuple):

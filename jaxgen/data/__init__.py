@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from jaxgen.data.dataset import Dataset, Split
 from jaxgen.errors import check_at_least, refuse
 
@@ -25,6 +27,8 @@ class DataSettings:
     """Height and width to resize to; default: 28 for digits, 80 for petals and folder, as stored for TFDS and rda."""
     test_fraction: float = 0.2
     """Share of each class to test on, where the source has no test split of its own."""
+    train_on_all: bool = False
+    """Train on the test split too (the chapter's flower GAN does); the test split stays what it is."""
     skip_broken: bool = False
     """folder: leave out files that cannot be read instead of refusing."""
     count: int = 5000
@@ -72,8 +76,16 @@ def load(settings: DataSettings) -> Dataset:
 
     validate(settings)
     dataset = _load(settings)
+    if settings.train_on_all:
+        dataset = _with_all_in_train(dataset)
     train, test = (Split(*jax.device_put((split.images, split.labels))) for split in (dataset.train, dataset.test))
     return Dataset(dataset.name, dataset.version, train, test, dataset.class_names)
+
+
+def _with_all_in_train(dataset: Dataset) -> Dataset:
+    both = (dataset.train, dataset.test)
+    train = Split(np.concatenate([s.images for s in both]), np.concatenate([s.labels for s in both]))
+    return Dataset(dataset.name, f"{dataset.version} all", train, dataset.test, dataset.class_names)
 
 
 def _load(settings: DataSettings) -> Dataset:

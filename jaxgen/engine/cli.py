@@ -1,5 +1,6 @@
 """The command line of every experiment: typed settings in, one line for whatever goes wrong."""
 
+import argparse
 import contextlib
 import hashlib
 import io
@@ -7,14 +8,14 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
 import tyro
 
-from jaxgen.errors import SettingError, UserError
+from jaxgen.errors import SettingError, UserError, check_choice
 
 S = TypeVar("S")
 
@@ -29,6 +30,16 @@ def parse(default: S, description: str | None, args: Sequence[str] | None = None
         if stop.code in (0, None):
             raise
         raise SettingError(_one_line(said.getvalue())) from None
+
+
+def choose_preset(presets: Mapping[str, S], args: Sequence[str]) -> tuple[S, list[str]]:
+    """The settings `--preset NAME` asks for (the first where it is absent), and the other arguments."""
+    names = list(presets)
+    chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    chooser.add_argument("--preset", nargs="?", default=names[0], const="")
+    chosen, others = chooser.parse_known_args(list(args))
+    check_choice("preset", chosen.preset, names)
+    return presets[chosen.preset], others
 
 
 def _one_line(box: str) -> str:
@@ -62,11 +73,15 @@ def _machine() -> str:
     return f"{platform.machine()}-{hashlib.sha256(abilities.encode()).hexdigest()[:12]}"
 
 
-def main(default: S, run: Callable[[S], Any], description: str | None) -> None:
-    """Parses, runs, and turns what a person can mend into one line and an exit code (2: settings, 1: the rest)."""
+def main(default: S | Mapping[str, S], run: Callable[[S], Any], description: str | None) -> None:
+    """Parses, runs, and turns what a person can mend into one line and an exit code (2: settings, 1: the rest).
+
+    `default` is what the settings start from, or a mapping of presets, chosen by `--preset` (the first by default).
+    """
     try:
         use_compilation_cache()
-        run(parse(default, description))
+        start, args = choose_preset(default, sys.argv[1:]) if isinstance(default, Mapping) else (default, sys.argv[1:])
+        run(parse(start, description, args))
     except SettingError as error:
         _fail(str(error), 2)
     except UserError as error:

@@ -22,6 +22,17 @@ def read(path: Path) -> list[Row]:
     return rows
 
 
+def running_means(rows: list[Row], name: str) -> dict[int, float]:
+    """The mean of a logged interval mean over all steps since the start, by the step it reaches to."""
+    means, total, last = {}, 0.0, 0
+    for row in rows:
+        if name in row:
+            total += row[name] * (row["step"] - last)
+            last = row["step"]
+            means[last] = total / last
+    return means
+
+
 class MetricsLog:
     """Appends rows to `path`, after dropping those a resumed run will write again."""
 

@@ -1,11 +1,14 @@
 """Settings of a run, what may change when it is continued, and their form on disk."""
 
 import dataclasses
+import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jaxgen.errors import check_at_least, refuse
+
+S = TypeVar("S")
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,22 @@ def to_dict(settings: Any) -> dict[str, Any]:
         return str(value) if isinstance(value, Path) else value
 
     return plain(dataclasses.asdict(settings))
+
+
+def from_dict(kind: type[S], values: dict[str, Any]) -> S:
+    """The inverse of `to_dict`: a `kind` from JSON; fields it does not hold keep their defaults."""
+    hints = typing.get_type_hints(kind)
+
+    def one(name: str, value: Any) -> Any:
+        hint = hints[name]
+        if dataclasses.is_dataclass(hint):
+            return from_dict(typing.cast(type, hint), value)
+        if isinstance(value, list):
+            return tuple(value)
+        is_path = Path in (hint, *typing.get_args(hint))
+        return Path(value) if is_path and value is not None else value
+
+    return kind(**{name: one(name, value) for name, value in values.items()})
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

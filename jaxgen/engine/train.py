@@ -111,6 +111,12 @@ class _Programs:
         metrics = self._evaluate(carry.state, self._data[1], self.keys.evaluate, self.hp)
         return {f"test/{name}": float(value) for name, value in metrics.items()}
 
+    def alarm(self, metrics: dict[str, float]) -> str | None:
+        """What the algorithm thinks wrong with an evaluation, if it exports an `alarm`."""
+        if not hasattr(self._algorithm, "alarm"):
+            return None
+        return self._algorithm.alarm({name.removeprefix("test/"): value for name, value in metrics.items()})
+
 
 class _Clock:
     """Decides how many steps make about a second, from the speed seen so far."""
@@ -172,6 +178,8 @@ def train(experiment: str, algorithm: loop.Algorithm, settings: Any, draw: Calla
     examples = len(dataset.train.labels)
     if cfg.batch_size > examples:
         refuse("config.batch_size", cfg.batch_size, f"at most {examples}, the size of {dataset.name}'s training split")
+    if getattr(cfg, "classes", 0) not in (0, len(dataset.class_names)):
+        refuse("config.classes", cfg.classes, f"0, or {len(dataset.class_names)}, the classes of {dataset.name}")
     described = {
         "name": dataset.name,
         "version": dataset.version,
@@ -211,6 +219,7 @@ def _train(
     programs.compile(settings.hparams)
     carry, step = programs.start(), 0
     checkpoints: Checkpoints | None = None
+    alarm: str | None = None
     meta: dict[str, Any] = {"train_seconds": 0.0}
     if directory.checkpoints.exists():
         checkpoints = Checkpoints(directory.checkpoints, run.keep)
@@ -246,7 +255,7 @@ def _train(
                 at = {name: bool(every) and step % every == 0 for name, every in intervals.items()}
                 score = None
                 if at["evaluate"] or step == total:
-                    score = _evaluate(programs, carry, log, step, steps_per_epoch, bar)
+                    score, alarm = _evaluate(programs, carry, log, step, steps_per_epoch, bar)
                 if at["save"] or step == total or signals.received:
                     checkpoints = checkpoints or Checkpoints(directory.checkpoints, run.keep)
                     checkpoints.save(step, carry, {"train_seconds": clock.seconds}, score)
@@ -269,28 +278,36 @@ def _train(
         if checkpoints is not None:
             checkpoints.close()
     draw(drawing(directory.figures))
-    evaluated = next((row for row in reversed(log.rows) if "test/loss" in row), {})
+    evaluated = next((row for row in reversed(log.rows) if any(name.startswith("test/") for name in row)), {})
     result = {**evaluated, "epochs": run.epochs, "train_seconds": clock.seconds, "compile_seconds": programs.seconds}
-    write_json(directory.result, result)
+    write_json(directory.result, {**result, "alarm": alarm} if alarm else result)
     print(f"finished: {_describe(result)}  trained {clock.seconds:.1f} s, compiled {programs.seconds:.1f} s")
     print(f"figures in {directory.figures}")
 
 
 def _show(bar: Any, steps: int, images_per_second: float, rows: list[Row]) -> None:
-    loss = next((row["train/loss"] for row in reversed(rows) if "train/loss" in row), float("nan"))
-    bar.set_postfix_str(f"loss {loss:.3f}, {images_per_second:,.0f} images/s", refresh=False)
+    last = next((row for row in reversed(rows) if any(name.startswith("train/") for name in row)), {})
+    losses = {name.removeprefix("train/"): value for name, value in last.items() if name.endswith("loss")}
+    said = [f"{name} {value:.3f}" for name, value in losses.items()] + [f"{images_per_second:,.0f} images/s"]
+    bar.set_postfix_str(", ".join(said), refresh=False)
     bar.update(steps)
 
 
 def _evaluate(
     programs: _Programs, carry: loop.Carry, log: MetricsLog, step: int, steps_per_epoch: int, bar: Any
-) -> float:
+) -> tuple[float | None, str | None]:
+    """Logs the evaluation; returns the test loss, where the algorithm has one, and what its `alarm` says."""
     metrics = programs.evaluate(carry)
     bar.write(f"epoch {step / steps_per_epoch:g}: {_describe(metrics)}", file=sys.stdout)
-    if not np.isfinite(metrics["test/loss"]):
-        raise NonFiniteError(f"the test loss is {metrics['test/loss']} at step {step}; this state was not saved")
+    for name, value in metrics.items():
+        if not np.isfinite(value):
+            what = name.replace("test/", "the test ")
+            raise NonFiniteError(f"{what} is {value} at step {step}; this state was not saved")
     log.write({"step": step, **metrics})
-    return metrics["test/loss"]
+    alarm = programs.alarm(metrics)
+    if alarm:
+        bar.write(f"warning: {alarm}", file=sys.stderr)
+    return metrics.get("test/loss"), alarm
 
 
 def parameter_table(params: Any) -> str:

@@ -89,3 +89,36 @@ def curves(path: Path, rows: list[dict[str, Any]], names: Sequence[str], ylabel:
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     _save(figure, path)
+
+
+def _sheet(images: np.ndarray, columns: int, scale: int) -> np.ndarray:
+    """Images (N, H, W, C) in [0, 1] side by side, a line of pixels between them, as bytes."""
+    count, height, width, channels = images.shape
+    rows = -(-count // columns)
+    sheet = np.ones((rows * (height + 1) - 1, columns * (width + 1) - 1, channels))
+    for number, image in enumerate(images):
+        top, left = number // columns * (height + 1), number % columns * (width + 1)
+        sheet[top : top + height, left : left + width] = image
+    sheet = sheet.repeat(scale, axis=0).repeat(scale, axis=1)
+    return np.round(255 * np.clip(sheet, 0, 1)).astype(np.uint8)
+
+
+def as_picture(pixels: np.ndarray) -> Any:
+    """Bytes (H, W, C) as a Pillow image."""
+    from PIL import Image
+
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def image_sheet(path: Path, images: np.ndarray, columns: int, scale: int = 1) -> None:
+    """A contact sheet, pixel for pixel (times `scale`): images (N, H, W, C) in [0, 1], row by row."""
+    as_picture(_sheet(np.asarray(images, np.float64), columns, scale)).save(path)
+
+
+def animation(path: Path, frames: Sequence[Path], milliseconds: int = 400) -> None:
+    """A GIF of pictures of one size; the last stays for two seconds."""
+    from PIL import Image
+
+    pictures = [Image.open(frame).convert("RGB") for frame in frames]
+    durations = [milliseconds] * (len(pictures) - 1) + [2000]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0)

@@ -1,0 +1,56 @@
+"""Samples of a finished GAN as PNG files, for tools outside jaxgen.
+
+    python experiments/export_samples.py runs/gan_mnist-001
+    python experiments/export_samples.py runs/gan_mnist-001 --count 10000 --out samples
+
+The same seed gives the same files.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import tyro
+
+from jaxgen.engine import cli
+from jaxgen.errors import check_at_least, refuse
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to export."""
+
+    run_dir: tyro.conf.Positional[Path] = Path("runs/gan_mnist-001")
+    """Directory of a finished run of gan_mnist or gan_flowers."""
+    out: Path | None = None
+    """Folder for the files, created; default: samples in the run directory."""
+    count: int = 1000
+    """Samples to write."""
+    seed: int = 0
+    """Key of the samples."""
+
+
+def main(settings: Settings) -> None:
+    """Draws and writes `00000.png`, `00001.png`, ..."""
+    check_at_least("count", settings.count, 1)
+    check_at_least("seed", settings.seed, 0)
+    out = settings.out or settings.run_dir / "samples"
+    if out.exists() and any(out.iterdir()):
+        refuse("out", str(out), "a folder that is empty or not there yet")
+    import jax
+    import numpy as np
+
+    from jaxgen.algorithms import gan
+    from jaxgen.engine import finished
+    from jaxgen.report.figures import as_picture
+
+    run = finished.load(settings.run_dir, gan, ("gan_mnist", "gan_flowers"))
+    images = jax.jit(partial(gan.sample, count=settings.count, cfg=run.cfg))(run.state, jax.random.key(settings.seed))
+    out.mkdir(parents=True, exist_ok=True)
+    for number, image in enumerate(np.round(255 * np.asarray(images)).astype(np.uint8)):
+        as_picture(image).save(out / f"{number:05d}.png")
+    print(f"{settings.count} samples of {settings.run_dir} (step {run.step}) in {out}")
+
+
+if __name__ == "__main__":
+    cli.main(Settings(), main, __doc__)

@@ -1,0 +1,40 @@
+"""The fixed protocol by which a generator's samples are judged against a data set's test split."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxgen.data.dataset import Dataset
+from jaxgen.evaluation import sample_quality
+from jaxgen.evaluation.classifier import Classifier
+
+Sampler = Callable[[Array], Float[Array, "n h w c"]]
+
+
+def evaluate(sample: Sampler, dataset: Dataset, classifier: Classifier, seed: int) -> dict[str, Any]:
+    """Scores of the images `sample(key)` draws, against the whole test split, and the floor they can be compared with.
+
+    The floor is the score of as many training images (drawn without repetition, or all there are) as there are
+    samples: real images a perfect generator could have drawn. All is a function of the seed.
+    """
+    sample_key, floor_key = jax.random.split(jax.random.key(seed))
+    of_test, taken_test = classifier.features_and_classes(dataset.test.images)
+    of_fake, taken_fake = classifier.features_and_classes(sample(sample_key))
+    count = min(of_fake.shape[0], dataset.train.images.shape[0])
+    chosen = jax.random.permutation(floor_key, dataset.train.images.shape[0])[:count]
+    of_train, _ = classifier.features_and_classes(jnp.take(dataset.train.images, chosen, axis=0))
+    scores = sample_quality.quality(of_test, of_fake)
+    in_test, in_fake = (sample_quality.histogram(taken, classifier.classes) for taken in (taken_test, taken_fake))
+    return {
+        "features": "penultimate layer of a classifier jaxgen trained on this data set; not Inception's",
+        "classifier": {"test_accuracy": classifier.accuracy, "weights_sha256": classifier.sha256},
+        "dataset": {"name": dataset.name, "version": dataset.version},
+        "seed": seed,
+        "samples": scores._asdict(),
+        "floor_train_against_test": sample_quality.quality(of_test, of_train)._asdict(),
+        "class_histogram": {"class_names": list(dataset.class_names), "test": in_test, "samples": in_fake},
+        "alarm": sample_quality.collapse_alarm(scores, in_test, in_fake, dataset.class_names),
+    }

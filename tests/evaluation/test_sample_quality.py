@@ -1,0 +1,124 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import linalg
+
+from jaxgen.errors import UserError
+from jaxgen.evaluation import neighbours, sample_quality
+from jaxgen.evaluation.sample_quality import Quality, collapse_alarm, frechet_distance, quality
+
+KEY = jax.random.key(0)
+
+
+def points(seed, count=600, mean=0.0):
+    return mean + jax.random.normal(jax.random.key(seed), (count, 4))
+
+
+def test_frechet_distance_of_gaussians():
+    a, b = np.diag([1.0, 4.0]), np.diag([9.0, 1.0])
+    np.testing.assert_allclose(frechet_distance([0, 0], a, [3, 4], b), 25 + (1 - 3) ** 2 + (2 - 1) ** 2, rtol=1e-9)
+    rng = np.random.default_rng(0)
+    roots = [rng.normal(size=(5, 5)) for _ in range(2)]
+    a, b = (root @ root.T for root in roots)
+    expected = np.trace(a + b - 2 * linalg.sqrtm(a @ b).real)
+    np.testing.assert_allclose(frechet_distance(np.zeros(5), a, np.zeros(5), b), expected, rtol=1e-6)
+    assert abs(frechet_distance(np.ones(5), a, np.ones(5), a)) < 1e-9
+    singular = np.diag([1.0, 0.0])
+    np.testing.assert_allclose(frechet_distance([0, 0], singular, [0, 0], singular), 0, atol=1e-12)
+
+
+def test_moments_are_those_of_numpy():
+    x = points(0)
+    mean, covariance = sample_quality.moments(x)
+    np.testing.assert_allclose(mean, np.mean(x, axis=0), atol=1e-6)
+    np.testing.assert_allclose(covariance, np.cov(np.asarray(x), rowvar=False), rtol=1e-5, atol=1e-6)
+
+
+def test_identical_sets_are_perfect():
+    got = quality(points(0), points(0))
+    assert abs(got.frechet_distance) < 1e-4
+    assert (got.precision, got.recall, got.coverage) == (1, 1, 1)
+    assert (got.n_real, got.n_fake) == (600, 600)
+
+
+def test_sets_of_one_law_are_near_perfect_and_the_kernel_distance_is_unbiased():
+    got = quality(points(0, 1000), points(1, 600))
+    assert got.frechet_distance < 0.1
+    assert min(got.precision, got.recall, got.coverage) > 0.9
+    assert 0.9 < got.density < 1.1
+    many = np.concatenate([sample_quality.kernel_distances(points(s), points(s + 50), 20) for s in range(4)])
+    assert abs(many.mean()) < 3 * many.std(ddof=1) / np.sqrt(len(many))
+    assert many.min() < 0  # an unbiased estimate of 0 must come out on either side
+
+
+def test_the_kernel_distance_by_hand():
+    x, y = np.array([[1.0], [2.0]]), np.array([[0.0], [3.0]])
+    k = lambda a, b: (a * b + 1) ** 3  # noqa: E731
+    expected = k(1, 2) + k(0, 3) - 2 * np.mean([k(1, 0), k(1, 3), k(2, 0), k(2, 3)])
+    np.testing.assert_allclose(sample_quality.kernel_distances(jnp.array(x), jnp.array(y), 2), [expected], rtol=1e-6)
+
+
+def test_disjoint_sets_share_nothing():
+    got = quality(points(0), points(1, mean=100.0))
+    assert (got.precision, got.recall, got.density, got.coverage) == (0, 0, 0, 0)
+    np.testing.assert_allclose(got.frechet_distance, 4 * 100**2, rtol=0.01)
+    assert got.kernel_distance > 100 * got.kernel_distance_error > 0
+
+
+def test_a_collapsed_set_is_precise_and_recalls_nothing():
+    got = quality(points(0), points(1)[:1] * 0.01 + 1e-3 * points(2))
+    assert got.precision == 1
+    assert got.recall < 0.02
+    assert got.coverage < 0.1
+
+
+def test_half_the_modes():
+    """Real points in two far clusters, samples in one: all look real, half is covered."""
+    real = jnp.concatenate([points(0), points(1, mean=50.0)])
+    got = quality(real, points(2, 1200))
+    assert got.precision > 0.9
+    np.testing.assert_allclose([got.recall, got.coverage], 0.5, atol=0.06)
+
+
+@pytest.mark.parametrize("block", [7, 500])
+def test_blocks_change_nothing(block, monkeypatch):
+    monkeypatch.setattr(neighbours, "BLOCK", block)
+    a, b = np.asarray(points(0, 30), np.float64), np.asarray(points(1, 40), np.float64)
+    pairs = ((b[:, None] - a[None]) ** 2).sum(-1)
+    own = np.sort(((a[:, None] - a[None]) ** 2).sum(-1), axis=1)[:, 3]
+    np.testing.assert_allclose(neighbours.squared_radii(jnp.asarray(a, jnp.float32), 3), own, rtol=1e-4)
+    counts, covered = neighbours.balls_around(*(jnp.asarray(x, jnp.float32) for x in (b, a, own)))
+    np.testing.assert_array_equal(counts, (pairs <= own).sum(1))
+    np.testing.assert_array_equal(covered, (pairs <= own).any(0))
+
+
+def test_nearest_images_are_found_by_pixels():
+    pool = jax.random.randint(KEY, (30, 4, 4, 1), 0, 256).astype(jnp.uint8)
+    images = pool[jnp.array([7, 3])] / 255.0 + jnp.array([0.0, 0.01]).reshape(2, 1, 1, 1)
+    distances, indices = neighbours.nearest(images, pool, 2)
+    np.testing.assert_array_equal(indices[:, 0], [7, 3])
+    np.testing.assert_allclose(distances[:, 0], [0, 0.01], atol=2e-3)
+    assert np.all(distances[:, 1] > distances[:, 0])
+
+
+def test_too_few_images_are_refused():
+    with pytest.raises(UserError, match="5 real and 600 generated images: at least 8"):
+        quality(points(0, 5), points(1))
+
+
+GOOD = Quality(0.1, 0.0, 0.0, 0.9, 0.9, 0.9, 0.9, 100, 100)
+
+
+@pytest.mark.parametrize(
+    ("scores", "fake", "said"),
+    [
+        (GOOD, [40, 30, 30], None),
+        (GOOD, [90, 1, 109], "collapsed: b come up less than 0.2 times"),
+        (GOOD, [0, 0, 5], "collapsed: a, b come up"),
+        (GOOD._replace(recall=0.0, coverage=0.01), [40, 30, 30], "collapsed: recall 0.000 and coverage 0.010"),
+    ],
+)
+def test_the_collapse_alarm(scores, fake, said):
+    got = collapse_alarm(scores, [35, 30, 35], fake, ("a", "b", "c"))
+    assert got is None if said is None else got.startswith(said)

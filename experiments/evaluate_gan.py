@@ -30,6 +30,8 @@ class Settings:
     """Samples to draw, compared with the whole test split."""
     seed: int = 0
     """Key of the samples."""
+    classifier_updates: int = 1000
+    """Training steps of the classifier, where it is not cached; another number makes another classifier."""
 
 
 def table(result: dict[str, Any]) -> str:
@@ -54,6 +56,7 @@ def main(settings: Settings) -> None:
     """Evaluates, writes, prints."""
     check_at_least("samples", settings.samples, 100)
     check_at_least("seed", settings.seed, 0)
+    check_at_least("classifier_updates", settings.classifier_updates, 1)
     import jax
 
     from jaxgen import data as data_lib
@@ -65,7 +68,8 @@ def main(settings: Settings) -> None:
     run = finished.load(settings.run_dir, gan, ("gan_mnist", "gan_flowers"))
     dataset = data_lib.load(dataclasses.replace(run.data, train_on_all=False))
     sample = jax.jit(partial(gan.sample, run.state, count=settings.samples, cfg=run.cfg))
-    result = generator.evaluate(sample, dataset, classifier.load(dataset), settings.seed)
+    judge = classifier.load(dataset, settings.classifier_updates)
+    result = generator.evaluate(sample, dataset, judge, settings.seed)
     result = {"run": str(settings.run_dir), "step": run.step, "trained_on_test_images": run.data.train_on_all, **result}
     name = "evaluation.json" if settings.seed == 0 else f"evaluation-seed-{settings.seed}.json"
     write_json(settings.run_dir / name, result)

@@ -25,7 +25,7 @@ from jaxgen.mapping import map_batches
 from jaxgen.nets import conv
 
 FORMAT = 1  # raised when net or training change; older weights are then trained again
-UPDATES = 2000
+UPDATES = 1000
 BATCH = 128
 SEED = 0
 CHANNELS = (16, 32, 64, 64)

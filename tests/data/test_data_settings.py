@@ -112,3 +112,15 @@ def test_every_setting_is_explained_on_the_command_line(capsys: pytest.CaptureFi
         "Share of each class",
     ):
         assert words in " ".join(text.replace("│", " ").split())
+
+
+def test_training_on_all_adds_the_test_split_and_changes_the_version():
+    plain, everything = (
+        load(DataSettings(source="petals", count=20, size=16, train_on_all=on)) for on in (False, True)
+    )
+    assert len(everything.train.labels) == 20
+    for name in ("images", "labels"):
+        both = np.concatenate([getattr(plain.train, name), getattr(plain.test, name)])
+        np.testing.assert_array_equal(getattr(everything.train, name), both)
+        np.testing.assert_array_equal(getattr(everything.test, name), getattr(plain.test, name))
+    assert everything.version != plain.version

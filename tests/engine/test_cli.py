@@ -70,3 +70,28 @@ def test_a_defect_of_ours_keeps_its_trace(monkeypatch):
 
     with pytest.raises(ZeroDivisionError):
         cli.main(Outer(), run, None)
+
+
+PRESETS = {"slow": Outer(), "fast": Outer(Inner(0.9), "conv")}
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ([], Outer()),
+        (["--preset", "fast"], Outer(Inner(0.9), "conv")),
+        (["--net", "dense", "--preset=fast"], Outer(Inner(0.9), "dense")),
+    ],
+)
+def test_a_preset_is_what_the_settings_start_from(args, expected, monkeypatch):
+    got = []
+    monkeypatch.setattr("sys.argv", ["x.py", *args])
+    monkeypatch.setattr(cli, "use_compilation_cache", lambda: None)
+    cli.main(PRESETS, got.append, "Doc.")
+    assert got == [expected]
+
+
+@pytest.mark.parametrize("args", [["--preset", "fats"], ["--preset"]])
+def test_an_unknown_preset_is_refused(args):
+    with pytest.raises(SettingError, match=r"preset = .* one of slow, fast"):
+        cli.choose_preset(PRESETS, args)

@@ -18,11 +18,22 @@ def squared_distances(a: Float[Array, "m d"], b: Float[Array, "n d"]) -> Float[A
     return jnp.maximum(squares, 0)
 
 
-def squared_radii(points: Float[Array, "n d"], k: int) -> Float[Array, " n"]:
-    """Squared distance of each point to its k-th nearest other."""
+def _smallest(rows: Float[Array, "m n"], count: int) -> Float[Array, "m k"]:
+    """The `count` smallest numbers of each row, in order: minima taken away one by one (on a CPU `lax.top_k` sorts)."""
 
-    def of_block(block: Array) -> Array:
-        return -lax.top_k(-squared_distances(block, points), k + 1)[0][:, k]  # the nearest of all is itself
+    def take(rows: Array, _: None) -> tuple[Array, Array]:
+        taken = jnp.arange(rows.shape[1])[None] == jnp.argmin(rows, axis=1)[:, None]
+        return jnp.where(taken, jnp.inf, rows), rows.min(1)
+
+    return lax.scan(take, rows, None, length=count)[1].T
+
+
+def squared_radii(points: Float[Array, "n d"], ks: tuple[int, ...]) -> tuple[Float[Array, " n"], ...]:
+    """For each k, the squared distance of each point to its k-th nearest other."""
+
+    def of_block(block: Array) -> tuple[Array, ...]:
+        nearest = _smallest(squared_distances(block, points), max(ks) + 1)
+        return tuple(nearest[:, k] for k in ks)  # the nearest of all is the point itself
 
     return map_batches(of_block, points, BLOCK)
 

@@ -88,10 +88,11 @@ def kernel_distances(real: Float[Array, "n d"], fake: Float[Array, "m d"], size:
 @jax.jit
 def _on_device(real: Array, fake: Array) -> dict[str, Any]:
     size = min(KERNEL_BLOCK, min(real.shape[0], fake.shape[0]) // 4)
-    of_real, of_fake = (neighbours.squared_radii(x, MANIFOLD_K) for x in (real, fake))
+    of_real, density_radii = neighbours.squared_radii(real, (MANIFOLD_K, DENSITY_K))
+    (of_fake,) = neighbours.squared_radii(fake, (MANIFOLD_K,))
     held_by_real, _ = neighbours.balls_around(fake, real, of_real)
     held_by_fake, _ = neighbours.balls_around(real, fake, of_fake)
-    counts, covered = neighbours.balls_around(fake, real, neighbours.squared_radii(real, DENSITY_K))
+    counts, covered = neighbours.balls_around(fake, real, density_radii)
     return {
         "moments": (*moments(real), *moments(fake)),
         "kernel": kernel_distances(real, fake, size),

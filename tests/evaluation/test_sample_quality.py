@@ -86,11 +86,21 @@ def test_blocks_change_nothing(block, monkeypatch):
     monkeypatch.setattr(neighbours, "BLOCK", block)
     a, b = np.asarray(points(0, 30), np.float64), np.asarray(points(1, 40), np.float64)
     pairs = ((b[:, None] - a[None]) ** 2).sum(-1)
-    own = np.sort(((a[:, None] - a[None]) ** 2).sum(-1), axis=1)[:, 3]
-    np.testing.assert_allclose(neighbours.squared_radii(jnp.asarray(a, jnp.float32), 3), own, rtol=1e-4)
+    own = np.sort(((a[:, None] - a[None]) ** 2).sum(-1), axis=1)
+    radii = neighbours.squared_radii(jnp.asarray(a, jnp.float32), (3, 5))
+    np.testing.assert_allclose(radii, own[:, [3, 5]].T, rtol=1e-4)
+    own = own[:, 3]
     counts, covered = neighbours.balls_around(*(jnp.asarray(x, jnp.float32) for x in (b, a, own)))
     np.testing.assert_array_equal(counts, (pairs <= own).sum(1))
     np.testing.assert_array_equal(covered, (pairs <= own).any(0))
+
+
+def test_equal_points_are_each_others_neighbours():
+    """A collapsed set holds the same point many times: its radii are zero."""
+    x = jnp.concatenate([jnp.zeros((4, 2)), jnp.ones((2, 2))])
+    np.testing.assert_array_equal(neighbours.squared_radii(x, (1, 3, 4))[0], [0, 0, 0, 0, 0, 0])
+    np.testing.assert_array_equal(neighbours.squared_radii(x, (1, 3, 4))[1], [0, 0, 0, 0, 2, 2])
+    np.testing.assert_array_equal(neighbours.squared_radii(x, (1, 3, 4))[2], [2, 2, 2, 2, 2, 2])
 
 
 def test_nearest_images_are_found_by_pixels():

@@ -378,7 +378,7 @@ def alarm(metrics: dict[str, float]) -> str | None:
     """What is wrong with a state that `evaluate` found so, None if nothing is."""
     if metrics["diversity"] < COLLAPSED:
         return (
-            f"the generator has collapsed: its samples vary {metrics['diversity']:.3f} times as much as test images "
-            f"do (alarm below {COLLAPSED})"
+            "the generator has collapsed, or has learnt nothing yet: its samples vary "
+            f"{metrics['diversity']:.3f} times as much as test images do (alarm below {COLLAPSED})"
         )
     return None

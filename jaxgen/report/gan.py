@@ -1,6 +1,5 @@
-"""The figures of a GAN: what it draws from the same noise as it learns, and signs of memorising and of collapse."""
+"""The figures of a GAN: what it draws from the same noise as it learns, and whether it only knows its data by heart."""
 
-import sys
 from functools import partial
 from typing import Any
 
@@ -29,7 +28,6 @@ OUTPUTS = ("train/real_logit", "train/fake_logit")
 
 def draw(drawing: Drawing) -> None:
     """Writes the sheet of samples from fixed noise; at the end of a run all the rest too."""
-    _warn(drawing)
     size = drawing.cfg.image_shape[0]
     noise, labels = gan.noise_and_labels(drawing.key, COLUMNS**2 if size < 60 else 50, drawing.cfg)
     scale = 2 if size < 60 else 1
@@ -43,14 +41,6 @@ def draw(drawing: Drawing) -> None:
     figures.curves(drawing.directory / "losses.png", drawing.rows, LOSSES, "nats per image")
     figures.curves(drawing.directory / "discriminator.png", drawing.rows, OUTPUTS, "mean logit of the discriminator")
     write_running_losses(drawing)
-
-
-def _warn(drawing: Drawing) -> None:
-    """A sheet of samples that are all alike is not drawn without a word."""
-    evaluated = next((row for row in reversed(drawing.rows) if "test/diversity" in row), None)
-    said = gan.alarm({"diversity": evaluated["test/diversity"]}) if evaluated else None
-    if said:
-        print(f"warning: the figures in {drawing.directory} show it too: {said}", file=sys.stderr)
 
 
 def _images(drawing: Drawing, noise: Array, labels: Array) -> np.ndarray:

@@ -95,8 +95,9 @@ def test_flowers(preset, tmp_path):
     assert saved["config"]["loss"] == {"chapter": "non_saturating", "better": "hinge"}[preset]
 
 
-def test_the_better_preset_trains_on_digits(tmp_path):
-    args = ["--data.source", "digits", "--data.size", "16", "--config.generator-widths", "4", "2"]
+def test_the_better_preset_for_mnist(tmp_path):
+    args = ["--data.source", "petals", "--data.count", "50", "--data.size", "16", "--config.batch-size", "8"]
+    args += ["--config.generator-widths", "4", "2"]
     args += ["--config.discriminator-widths", "2", "4", "--run.epochs", "1", "--run.name", "r"]
     done = script("gan_mnist", "--preset", "better", *args, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

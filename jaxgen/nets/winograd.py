@@ -132,9 +132,7 @@ def _overlap_add(matrix: Matrix, m: int, terms: Sequence[Array], axis: int) -> A
     blocks = []
     for first, end, shifts in _runs(tiles, -(-length // m)):
         shifted = [lax.slice_in_dim(x, first - j, end - j, axis=axis) for j in shifts for x in terms]
-        rows = [
-            [c for j in shifts for c in (matrix[m * j + a] if m * j + a < length else zero)] for a in range(m)
-        ]
+        rows = [[c for j in shifts for c in (matrix[m * j + a] if m * j + a < length else zero)] for a in range(m)]
         nothing = jnp.zeros_like(shifted[0])
         blocks.append(jnp.stack([_combine(row, shifted) if any(row) else nothing for row in rows], axis + 1))
     y = jnp.concatenate(blocks, axis)

@@ -30,7 +30,7 @@ def bernoulli_cross_entropy(logits: Float[Array, "b *event"], targets: Float[Arr
 
 
 def gaussian_nll(
-    mean: Float[Array, "b *event"], targets: Float[Array, "b *event"], scale: float = 1.0
+    mean: Float[Array, "b *event"], targets: Float[Array, "b *event"], scale: Float[Array, ""] | float = 1.0
 ) -> Float[Array, " b"]:
     """-log N(target | mean, scale^2 I), nats per image (a density: may be negative)."""
     _check_equal_shapes(mean, targets)

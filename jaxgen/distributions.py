@@ -6,6 +6,7 @@ The one module that touches distrax. Nets return plain numbers; here they become
 import functools
 import math
 import sys
+import warnings
 from typing import Any, Literal
 
 import jax
@@ -32,7 +33,9 @@ def _distrax() -> Any:
     if hidden:
         sys.modules["tensorflow"] = None  # type: ignore[assignment]
     try:
-        import distrax
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # its parts' own, about one another
+            import distrax
     finally:
         if hidden:
             del sys.modules["tensorflow"]

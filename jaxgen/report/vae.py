@@ -34,9 +34,7 @@ def draw(drawing: Drawing) -> None:
     figures.code_scatter(
         drawing.directory / "codes.png", points, np.asarray(split.labels), drawing.dataset.class_names, axis
     )
-    figures.bars(
-        drawing.directory / "kl_per_latent.png", kls, "KL, nats", "Mean KL of each latent's posterior over test images"
-    )
+    figures.bars(drawing.directory / "kl_per_latent.png", kls, "KL, nats", "Mean KL of each latent, test images")
     if drawing.cfg.image_shape[-1] == 3:
         _draw_flowers(drawing)
     if drawing.cfg.latent_size == 2:

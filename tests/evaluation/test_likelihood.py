@@ -17,8 +17,10 @@ KEY = jax.random.key(0)
 
 
 def linear_gaussian():
-    """Without hidden layers: z ~ N(0, I), x = A z + c + 0.6 noise, and an encoder that is not quite the posterior."""
-    return jax.jit(partial(vae.init, cfg=CFG))(jax.random.key(1), HP).params
+    """Without hidden layers: z ~ N(0, I), x = A z + c + 0.6 noise, and an encoder somewhat wider than the posterior."""
+    params = jax.jit(partial(vae.init, cfg=CFG))(jax.random.key(1), HP).params
+    encoder = {"kernel": 0.3 * params["encoder"]["Dense_0"]["kernel"], "bias": jnp.array([0.0, 0.0, 0.5, 0.5])}
+    return {**params, "encoder": {"Dense_0": encoder}}
 
 
 def images(n=7):
@@ -43,15 +45,17 @@ def test_it_finds_the_exact_log_likelihood_of_a_linear_gaussian_model(monkeypatc
     monkeypatch.setattr(likelihood, "FLOATS", 20 * 6 * 1000)
     found = estimate(20_000)
     error = np.sqrt(found.variance)
-    assert np.all(error < 0.2)
+    assert np.all(error < 0.02)
     np.testing.assert_array_less(np.abs(found.estimate[0] - exact(linear_gaussian())), 4.5 * error[0])
 
 
 def test_the_bound_rises_to_the_truth_with_the_samples(monkeypatch):
     monkeypatch.setattr(likelihood, "FLOATS", 20 * 6 * 8)
     truth = exact(linear_gaussian()).mean()
-    means = [estimate(k, range(8)).estimate.mean() for k in (1, 10, 200)]
-    assert means[0] < means[1] < means[2] < truth + 0.1
+    means = [estimate(k, range(64)).estimate.mean() for k in (1, 3, 50)]
+    assert means[0] + 0.2 < means[1]
+    assert means[1] + 0.1 < means[2]
+    assert abs(means[2] - truth) < 0.1
     elbo = evaluation.judge(linear_gaussian(), images(), KEY, HP, CFG)
     assert -(elbo.distortion + elbo.rate).mean() < truth
 

@@ -25,7 +25,7 @@ from jaxgen.engine import settings as settings_lib
 from jaxgen.engine.files import read_json, write_json
 from jaxgen.errors import SettingError, UserError
 
-PACKAGES = ("jaxgen", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+PACKAGES = ("jaxgen", "jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy")
 
 
 class RunDirectory:

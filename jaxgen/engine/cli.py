@@ -7,14 +7,14 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
 import tyro
 
-from jaxgen.errors import SettingError, UserError
+from jaxgen.errors import SettingError, UserError, check_choice
 
 S = TypeVar("S")
 
@@ -62,11 +62,26 @@ def _machine() -> str:
     return f"{platform.machine()}-{hashlib.sha256(abilities.encode()).hexdigest()[:12]}"
 
 
-def main(default: S, run: Callable[[S], Any], description: str | None) -> None:
-    """Parses, runs, and turns what a person can mend into one line and an exit code (2: settings, 1: the rest)."""
+def chosen(presets: Mapping[str, S], args: Sequence[str]) -> S:
+    """The preset that `--preset NAME` names, the first where there is no such option: defaults for `parse`."""
+    for place, arg in enumerate(args):
+        option, _, value = arg.partition("=")
+        if option == "--preset":
+            name = value or (args[place + 1] if place + 1 < len(args) else "")
+            check_choice("preset", name, presets)
+            return presets[name]
+    return next(iter(presets.values()))
+
+
+def main(default: S | Mapping[str, S], run: Callable[[S], Any], description: str | None) -> None:
+    """Parses, runs, and turns what a person can mend into one line and an exit code (2: settings, 1: the rest).
+
+    `default` may be several settings by name, each with its name in a field `preset`: `--preset` selects one, and
+    further options change it.
+    """
     try:
         use_compilation_cache()
-        run(parse(default, description))
+        run(parse(chosen(default, sys.argv[1:]) if isinstance(default, Mapping) else default, description))
     except SettingError as error:
         _fail(str(error), 2)
     except UserError as error:

@@ -4,6 +4,7 @@ Kernels are Glorot-uniform and biases zero, Keras's defaults. Decoders end in pl
 the likelihood, not to the net.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from jaxgen.errors import SettingError
 from jaxgen.nets import conv
 
 ImageShape = tuple[int, int, int]
+Activation = Callable[[Array], Array]
 Dtype = Any
 
 
@@ -23,33 +25,35 @@ Conv = partial(conv.Conv, layout="CHWN")
 
 
 class DenseEncoder(nn.Module):
-    """Flattened image, relu layers of the given widths, a linear layer of `outputs`."""
+    """Flattened image, layers of the given widths (relu by default), a linear layer of `outputs`."""
 
     outputs: int = 2
     widths: tuple[int, ...] = (100, 20)
     dtype: Dtype = jnp.float32
+    activation: Activation = nn.relu
 
     @nn.compact
     def __call__(self, images: Float[Array, "b h w c"]) -> Float[Array, "b k"]:
         x = images.reshape(images.shape[0], -1)
         for width in self.widths:
-            x = nn.relu(Dense(width, dtype=self.dtype)(x))
+            x = self.activation(Dense(width, dtype=self.dtype)(x))
         return Dense(self.outputs, dtype=self.dtype)(x).astype(jnp.float32)
 
 
 class DenseDecoder(nn.Module):
-    """Relu layers of the given widths, then one number a pixel and channel."""
+    """Layers of the given widths (relu by default), then one number a pixel and channel."""
 
     image_shape: ImageShape = (28, 28, 1)
     widths: tuple[int, ...] = (20, 100)
     dtype: Dtype = jnp.float32
+    activation: Activation = nn.relu
 
     @nn.compact
     def __call__(self, codes: Float[Array, "b k"]) -> Float[Array, "b h w c"]:
         height, width, channels = self.image_shape
         x = codes
         for features in self.widths:
-            x = nn.relu(Dense(features, dtype=self.dtype)(x))
+            x = self.activation(Dense(features, dtype=self.dtype)(x))
         x = Dense(height * width * channels, dtype=self.dtype)(x)
         return x.reshape(-1, *self.image_shape).astype(jnp.float32)
 

@@ -21,7 +21,8 @@ Dtype = Any
 
 
 Dense = partial(nn.Dense, kernel_init=nn.initializers.glorot_uniform())
-Conv = partial(conv.Conv, layout="CHWN")
+LAYOUT: conv.Layout = "CHWN"
+Conv = partial(conv.Conv, layout=LAYOUT)
 
 
 class DenseEncoder(nn.Module):
@@ -76,11 +77,11 @@ class ConvEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, images: Float[Array, "b h w c"]) -> Float[Array, "b k"]:
-        x = conv.from_nhwc(images, "CHWN")
+        x = conv.from_nhwc(images, LAYOUT)
         for features in self.channels:
             x = nn.relu(Conv(features, 3, dtype=self.dtype)(x))
             x = conv.max_pool2d(x, padding="SAME", layout="CHWN")
-        x = conv.to_nhwc(x, "CHWN").reshape(images.shape[0], -1)
+        x = conv.to_nhwc(x, LAYOUT).reshape(images.shape[0], -1)
         return Dense(self.outputs, dtype=self.dtype)(x).astype(jnp.float32)
 
 
@@ -99,8 +100,8 @@ class ConvDecoder(nn.Module):
         check_conv_image_shape(self.image_shape)
         height, width = (-(-side // 8) for side in self.image_shape[:2])
         x = nn.relu(Dense(height * width * self.channels[0], dtype=self.dtype)(codes))
-        x = conv.from_nhwc(x.reshape(-1, height, width, self.channels[0]), "CHWN")
+        x = conv.from_nhwc(x.reshape(-1, height, width, self.channels[0]), LAYOUT)
         for features, padding, enlarge in zip(self.channels, ("SAME", "SAME", "VALID"), (1, 2, 2), strict=True):
             x = nn.relu(Conv(features, 3, padding=padding, upsample=enlarge, dtype=self.dtype)(x))
         x = Conv(self.image_shape[-1], 3, upsample=2, dtype=self.dtype)(x)
-        return conv.to_nhwc(x, "CHWN").astype(jnp.float32)
+        return conv.to_nhwc(x, LAYOUT).astype(jnp.float32)

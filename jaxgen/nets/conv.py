@@ -46,7 +46,6 @@ from jaxgen.nets import patches, winograd
 
 Padding = str | Sequence[tuple[int, int]]
 Pair = int | tuple[int, int]
-Pads = tuple[tuple[int, int], tuple[int, int]]
 Layout = Literal["NHWC", "HWNC", "CHWN"]
 
 _FEW = 16
@@ -75,18 +74,18 @@ def _pair(value: Pair) -> tuple[int, int]:
 class _Geometry:
     """A correlation: inputs of `size`, zeros of `low` before them (cut off where negative), strides, `out` outputs."""
 
-    size: tuple[int, int]
-    out: tuple[int, int]
-    strides: tuple[int, int]
-    low: tuple[int, int]
-    kernel: tuple[int, int]
+    size: tuple[int, ...]
+    out: tuple[int, ...]
+    strides: tuple[int, ...]
+    low: tuple[int, ...]
+    kernel: tuple[int, ...]
     layout: Layout
 
     @property
-    def pads(self) -> Pads:
+    def pads(self) -> list[tuple[int, int]]:
         """Zeros before and after."""
         each = zip(self.size, self.out, self.strides, self.low, self.kernel, strict=True)
-        return tuple((low, (out - 1) * step + k - low - size) for size, out, step, low, k in each)  # type: ignore
+        return [(low, (out - 1) * step + k - low - size) for size, out, step, low, k in each]
 
     @property
     def taps(self) -> tuple[int, int]:
@@ -351,10 +350,7 @@ def conv_transpose2d(
 def _transposed_pads(k: int, step: int, padding: str) -> tuple[int, int]:
     """Zeros around the dilated input, as `lax.conv_transpose` has them."""
     total = k + step - 2 if padding == "SAME" else k + step - 2 + max(k - step, 0)
-    if padding == "VALID":
-        low = k - 1
-    else:
-        low = k - 1 if step > k - 1 else -(-total // 2)
+    low = k - 1 if padding == "VALID" or step > k - 1 else -(-total // 2)
     return low, total - low
 
 

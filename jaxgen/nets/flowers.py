@@ -12,9 +12,11 @@ from jaxtyping import Array, Float
 
 from jaxgen.errors import SettingError
 from jaxgen.nets import conv
-from jaxgen.nets.autoencoders import Conv, Dense, Dtype, ImageShape
+from jaxgen.nets.autoencoders import Dense, Dtype, ImageShape
 
-ConvTranspose = partial(conv.ConvTranspose, layout="HWNC")
+LAYOUT: conv.Layout = "HWNC"
+Conv = partial(conv.Conv, layout=LAYOUT)
+ConvTranspose = partial(conv.ConvTranspose, layout=LAYOUT)
 leaky_relu = partial(nn.leaky_relu, negative_slope=0.2)
 
 ENCODER = ((32, 5, 1), (32, 5, 2), (64, 5, 1), (64, 5, 2), (128, 7, 1))
@@ -40,10 +42,10 @@ class FlowerEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, images: Float[Array, "b h w c"]) -> Float[Array, "b k"]:
-        x = conv.spatial_major(images)
+        x = conv.from_nhwc(images, LAYOUT)
         for features, size, strides in ENCODER:
             x = leaky_relu(Conv(features, size, strides=strides, padding="VALID", dtype=self.dtype)(x))
-        x = conv.batch_major(x).reshape(images.shape[0], -1)
+        x = conv.to_nhwc(x, LAYOUT).reshape(images.shape[0], -1)
         return Dense(self.outputs, dtype=self.dtype)(x).astype(jnp.float32)
 
 
@@ -59,8 +61,8 @@ class FlowerDecoder(nn.Module):
         height, width = ((side - 48) // 4 for side in self.image_shape[:2])
         features = DECODER[0][0]
         x = nn.relu(Dense(height * width * features, dtype=self.dtype)(codes))
-        x = conv.spatial_major(x.reshape(-1, height, width, features))
+        x = conv.from_nhwc(x.reshape(-1, height, width, features), LAYOUT)
         layer = partial(ConvTranspose, padding="VALID", use_bias=False, dtype=self.dtype)
         for features, size, strides in DECODER:
             x = leaky_relu(layer(features, size, strides=strides)(x))
-        return conv.batch_major(layer(self.image_shape[-1], 4)(x)).astype(jnp.float32)
+        return conv.to_nhwc(layer(self.image_shape[-1], 4)(x), LAYOUT).astype(jnp.float32)

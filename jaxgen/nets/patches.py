@@ -6,12 +6,13 @@ after it, as a sum of shifted rows of the result (k^2 k rows).
 """
 
 import itertools
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
-def _unfold(x: Float[Array, "c h w n"], kernel: tuple[int, int]) -> Float[Array, "q m"]:
+def _unfold(x: Float[Array, "c h w n"], kernel: Sequence[int]) -> Float[Array, "q m"]:
     """Patches, rows (i, j, c), columns the pixels of the output.
 
     Stacked in two goes: XLA's CPU code copies stacks of more than eight on one thread.
@@ -26,7 +27,7 @@ def _flip(w: Float[Array, "kh kw c k"]) -> Float[Array, "kh kw k c"]:
     return w[::-1, ::-1].swapaxes(2, 3)
 
 
-def _full(g: Float[Array, "k h w n"], kernel: tuple[int, int]) -> Array:
+def _full(g: Float[Array, "k h w n"], kernel: Sequence[int]) -> Array:
     return jnp.pad(g, ((0, 0), *[(size - 1, size - 1) for size in kernel], (0, 0)))
 
 
@@ -58,7 +59,7 @@ def correlate_kernel_gradient(x: Float[Array, "c h w n"], g: Float[Array, "k ho 
     return _against_patches(x, g, kernel)
 
 
-def _against_patches(x: Array, y: Array, kernel: tuple[int, int]) -> Array:
+def _against_patches(x: Array, y: Array, kernel: Sequence[int]) -> Array:
     """Product of the patches of x (c, ...) with y (k, ...) over the pixels, (kh, kw, c, k)."""
     columns = y.reshape(y.shape[0], -1)
     return jnp.einsum("qm,km->qk", _unfold(x, kernel), columns).reshape(*kernel, x.shape[0], y.shape[0])

@@ -39,6 +39,7 @@ _MAX_TAPS = 7
 """Longer kernels are cut into pieces."""
 
 Matrix = tuple[tuple[float, ...], ...]
+Size = Sequence[int]
 
 
 class Transform(NamedTuple):
@@ -148,7 +149,7 @@ class _Tiling(NamedTuple):
     tiles: tuple[int, int]
 
     @classmethod
-    def of(cls, size: tuple[int, int], kernel: tuple[int, int]) -> "_Tiling":
+    def of(cls, size: Size, kernel: Size) -> "_Tiling":
         rows, columns = choose(size[0], kernel[0]), choose(size[1], kernel[1])
         return cls(rows, columns, (-(-size[0] // rows.m), -(-size[1] // columns.m)))
 
@@ -162,7 +163,7 @@ class _Tiling(NamedTuple):
         x = _apply(columns, _strided(x, self.columns.m, wide, 2, len(columns[0])), 1)
         return x.reshape(len(rows) * len(columns), -1, c)
 
-    def _backward(self, points: Array, n: int, rows: Matrix, columns: Matrix, size: tuple[int, int]) -> Array:
+    def _backward(self, points: Array, n: int, rows: Matrix, columns: Matrix, size: Size) -> Array:
         """(points, tiles N, C) to the sum of overlapping tiles, cut to `size`: the transpose of `_forward`."""
         x = points.reshape(self.rows.t, self.columns.t, *self.tiles, -1)
         x = _overlap_add(rows, self.rows.m, list(x), 1)
@@ -172,10 +173,10 @@ class _Tiling(NamedTuple):
     def inputs(self, x: Array) -> Array:
         return self._forward(x, self.rows.inputs, self.columns.inputs)
 
-    def inputs_transposed(self, points: Array, n: int, size: tuple[int, int]) -> Array:
+    def inputs_transposed(self, points: Array, n: int, size: Size) -> Array:
         return self._backward(points, n, _transposed(self.rows.inputs), _transposed(self.columns.inputs), size)
 
-    def outputs(self, points: Array, n: int, size: tuple[int, int]) -> Array:
+    def outputs(self, points: Array, n: int, size: Size) -> Array:
         return self._backward(points, n, self.rows.outputs, self.columns.outputs, size)
 
     def outputs_transposed(self, g: Array) -> Array:
@@ -201,7 +202,7 @@ def _pieces(taps: int) -> list[slice]:
     return [slice(a, b) for a, b in itertools.pairwise(bounds)]
 
 
-def _sight(piece: tuple[slice, slice], size: tuple[int, int]) -> tuple[slice, slice]:
+def _sight(piece: tuple[slice, slice], size: Size) -> tuple[slice, slice]:
     """The inputs that a piece of a kernel sees when there are `size` outputs."""
     rows, columns = piece
     return slice(rows.start, rows.stop + size[0] - 1), slice(columns.start, columns.stop + size[1] - 1)

@@ -1,6 +1,7 @@
 """The command line of every experiment: typed settings in, one line for whatever goes wrong."""
 
 import contextlib
+import ctypes
 import hashlib
 import io
 import os
@@ -52,6 +53,28 @@ def use_compilation_cache() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
+def keep_freed_memory() -> None:
+    """Lets the allocator keep what it frees: XLA asks for the same large buffers again and again.
+
+    By default glibc gives each one back to the kernel and has the next one's pages zeroed anew, which can take longer
+    than the arithmetic on them. Changes no number; does nothing on other systems or where the environment variables
+    of glibc's malloc are set.
+    """
+    if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except AttributeError:  # another C library
+        return
+    mallopt(_M_ARENA_MAX, 1)  # one heap for all threads: what one frees another can use
+    mallopt(_M_MMAP_THRESHOLD, 2**31 - 1)
+    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+"""Names of options in glibc's malloc.h."""
+
+
 def _machine() -> str:
     """Names the processor's abilities: code compiled for one must not be loaded on another that shares the disk."""
     try:
@@ -80,6 +103,7 @@ def main(default: S | Mapping[str, S], run: Callable[[S], Any], description: str
     further options change it.
     """
     try:
+        keep_freed_memory()
         use_compilation_cache()
         run(parse(chosen(default, sys.argv[1:]) if isinstance(default, Mapping) else default, description))
     except SettingError as error:

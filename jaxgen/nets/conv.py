@@ -21,9 +21,10 @@ kernel's flip. So there are three operations, each differentiable as often as on
   input channels, ceil(k / s) taps; at its best where s divides k, at its worst 1.8 times the products (k 3, s 2);
 * padding: zeros, added where the pixels are turned anyway;
 * then a formulation by the number of channels (`_few`):
-  few on one side: `patches`, one matrix product with the few side unfolded. k^2 c copies a pixel are cheap while c is
-  small, and the transforms below would be made of short vectors;
-  many on both: `winograd`, 2 to 6 times fewer multiplications than the definition, on batched matrix products.
+  few on one side (up to 16): `patches`, one matrix product with the few side unfolded. k^2 c copies a pixel are cheap
+  while c is small, and the transforms below would be made of short vectors;
+  many on both: `winograd`, 2 to 6 times fewer multiplications than the definition, on batched matrix products, within
+  1e-4 of the largest output in float32.
 
 bfloat16 images and kernels are convolved in float32 on CPU, and the result rounded.
 """
@@ -172,27 +173,46 @@ def _kernel_from_grid(w: Array, at: _Geometry) -> Array:
     return w[: at.kernel[0], : at.kernel[1]]
 
 
-def _formulation(channels: int, kernels: int) -> tuple[Any, str]:
-    """The module that computes a stride-1 correlation, and the layout it takes."""
-    return (patches, "CHWN") if _few(channels, kernels) else (winograd, "HWNC")
+def _wide(at: _Geometry) -> patches.Wide:
+    """The layout of the side with many channels: the one that the net works in."""
+    return "CHWN" if at.layout == "CHWN" else "HWNC"
+
+
+def _layouts(channels: int, kernels: int, at: _Geometry) -> tuple[patches.Wide, patches.Wide]:
+    """Layouts of the inputs and of the outputs of a correlation on the grid, by the formulation it takes."""
+    if not _few(channels, kernels):
+        return "HWNC", "HWNC"
+    few_input = channels * math.prod(at.strides) <= kernels
+    return ("CHWN", _wide(at)) if few_input else (_wide(at), "CHWN")
 
 
 def _cpu(x: Array, w: Array, at: _Geometry) -> Array:
-    module, layout = _formulation(w.shape[2], w.shape[3])
-    y = module.correlate(_to_grid(_turn(x, at.layout, layout), at, layout), _kernel_to_grid(w, at))
-    return _turn(y, layout, at.layout)
+    inputs, outputs = _layouts(w.shape[2], w.shape[3], at)
+    x, kernel = _to_grid(_turn(x, at.layout, inputs), at, inputs), _kernel_to_grid(w, at)
+    y = patches.correlate(x, kernel, _wide(at)) if _few(*w.shape[2:]) else winograd.correlate(x, kernel)
+    return _turn(y, outputs, at.layout)
 
 
 def _cpu_x(g: Array, w: Array, at: _Geometry) -> Array:
-    module, layout = _formulation(w.shape[2], w.shape[3])
-    x = module.correlate_input_gradient(_turn(g, at.layout, layout), _kernel_to_grid(w, at))
-    return _turn(_from_grid(x, at, layout), layout, at.layout)
+    inputs, outputs = _layouts(w.shape[2], w.shape[3], at)
+    g, kernel = _turn(g, at.layout, outputs), _kernel_to_grid(w, at)
+    if _few(*w.shape[2:]):
+        x = patches.correlate_input_gradient(g, kernel, _wide(at))
+    else:
+        x = winograd.correlate_input_gradient(g, kernel)
+    return _turn(_from_grid(x, at, inputs), inputs, at.layout)
 
 
 def _cpu_w(x: Array, g: Array, at: _Geometry) -> Array:
-    module, layout = _formulation(x.shape[at.layout.index("C")], g.shape[at.layout.index("C")])
-    x, g = _to_grid(_turn(x, at.layout, layout), at, layout), _turn(g, at.layout, layout)
-    return _kernel_from_grid(module.correlate_kernel_gradient(x, g), at)
+    channels, kernels = x.shape[at.layout.index("C")], g.shape[at.layout.index("C")]
+    inputs, outputs = _layouts(channels, kernels, at)
+    x, g = _to_grid(_turn(x, at.layout, inputs), at, inputs), _turn(g, at.layout, outputs)
+    if _few(channels, kernels):
+        few_input = channels * math.prod(at.strides) <= kernels
+        kernel = patches.correlate_kernel_gradient(x, g, at.taps, few_input, _wide(at))
+    else:
+        kernel = winograd.correlate_kernel_gradient(x, g)
+    return _kernel_from_grid(kernel, at)
 
 
 def _by_platform(cpu: Callable[..., Array], vendor: Callable[..., Array], a: Array, b: Array, at: _Geometry) -> Array:

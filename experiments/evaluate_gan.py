@@ -61,12 +61,14 @@ def main(settings: Settings) -> None:
 
     from jaxgen import data as data_lib
     from jaxgen.algorithms import gan
-    from jaxgen.engine import finished
     from jaxgen.engine.files import write_json
+    from jaxgen.engine.restore import restore
     from jaxgen.evaluation import classifier, generator
 
-    run = finished.load(settings.run_dir, gan, ("gan_mnist", "gan_flowers"))
-    dataset = data_lib.load(dataclasses.replace(run.data, train_on_all=False))
+    run = restore(settings.run_dir, gan, ("gan_mnist", "gan_flowers"))
+    dataset = run.dataset
+    if run.data.train_on_all:
+        dataset = data_lib.load(dataclasses.replace(run.data, train_on_all=False))
     sample = jax.jit(partial(gan.sample, run.state, count=settings.samples, cfg=run.cfg))
     judge = classifier.load(dataset, settings.classifier_updates)
     result = generator.evaluate(sample, dataset, judge, settings.seed)

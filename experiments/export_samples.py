@@ -41,10 +41,10 @@ def main(settings: Settings) -> None:
     import numpy as np
 
     from jaxgen.algorithms import gan
-    from jaxgen.engine import finished
+    from jaxgen.engine.restore import restore
     from jaxgen.report.figures import as_picture
 
-    run = finished.load(settings.run_dir, gan, ("gan_mnist", "gan_flowers"))
+    run = restore(settings.run_dir, gan, ("gan_mnist", "gan_flowers"))
     images = jax.jit(partial(gan.sample, count=settings.count, cfg=run.cfg))(run.state, jax.random.key(settings.seed))
     out.mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(np.round(255 * np.asarray(images)).astype(np.uint8)):

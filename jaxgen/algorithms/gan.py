@@ -13,11 +13,10 @@ from jax import lax
 from jaxtyping import Array, Float, Int, UInt8
 
 from jaxgen import adversarial, diffaugment
-from jaxgen.algorithms import optimizers
+from jaxgen.algorithms import examples, optimizers
 from jaxgen.algorithms.gan_settings import Config as Config
 from jaxgen.algorithms.gan_settings import HParams as HParams
 from jaxgen.algorithms.gan_settings import validate as validate
-from jaxgen.mapping import map_batches
 from jaxgen.nets import gan as nets
 from jaxgen.nets import spectral
 
@@ -136,10 +135,8 @@ def discriminate(
 
 def _draw(key: Array, count: int, cfg: Config, axis_name: str | None) -> Draws:
     """`Draws` of images number 0, 1, ... of the whole batch, of which this device may hold a part."""
-    first = 0 if axis_name is None else lax.axis_index(axis_name) * count
-    numbers = first + jnp.arange(count)
-    of_use = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)), (0, None))
-    noise, generator, real, fake, share = of_use(jax.random.split(key, 5), numbers)
+    of_use = jax.vmap(lambda key: examples.keys(key, count, axis_name))
+    noise, generator, real, fake, share = of_use(jax.random.split(key, 5))
     normal = jax.vmap(lambda k: jax.random.normal(k, (cfg.noise_size,)))
     return Draws(normal(noise), generator, real, fake, jax.vmap(jax.random.uniform)(share))
 
@@ -341,7 +338,7 @@ def images_of(params: Params, noise: Float[Array, "n k"], labels: Any, cfg: Conf
     def generated(inputs: tuple[Array, Array]) -> Array:
         return (generate(params, inputs[0], one_hot(inputs[1], cfg), None, cfg) + 1) / 2
 
-    return map_batches(generated, (noise, labels), MAP_BATCH)
+    return examples.map_batches(generated, (noise, labels), MAP_BATCH)
 
 
 def noise_and_labels(key: Array, count: int, cfg: Config) -> tuple[Float[Array, "n k"], Int[Array, " n"]]:
@@ -369,7 +366,7 @@ def evaluate(state: State, batch: Batch, key: Array, hp: HParams, cfg: Config) -
         classes = one_hot(inputs[1], cfg)
         return discriminate(state.params["discriminator"], state.spectral, seen, classes, None, cfg)[0]
 
-    real_logits, fake_logits = (map_batches(logits, (x, labels), MAP_BATCH) for x in (images, fake))
+    real_logits, fake_logits = (examples.map_batches(logits, (x, labels), MAP_BATCH) for x in (images, fake))
     spread = jnp.sqrt(fake.var(axis=0).mean() / normalise(images).var(axis=0).mean())
     return {**_metrics(real_logits, fake_logits, hp, cfg), "diversity": spread}
 

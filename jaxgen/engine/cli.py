@@ -1,7 +1,7 @@
 """The command line of every experiment: typed settings in, one line for whatever goes wrong."""
 
-import argparse
 import contextlib
+import ctypes
 import hashlib
 import io
 import os
@@ -32,16 +32,6 @@ def parse(default: S, description: str | None, args: Sequence[str] | None = None
         raise SettingError(_one_line(said.getvalue())) from None
 
 
-def choose_preset(presets: Mapping[str, S], args: Sequence[str]) -> tuple[S, list[str]]:
-    """The settings `--preset NAME` asks for (the first where it is absent), and the other arguments."""
-    names = list(presets)
-    chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    chooser.add_argument("--preset", nargs="?", default=names[0], const="")
-    chosen, others = chooser.parse_known_args(list(args))
-    check_choice("preset", chosen.preset, names)
-    return presets[chosen.preset], others
-
-
 def _one_line(box: str) -> str:
     """Tyro's framed message as one line: what is wrong, then the option it takes the person to have meant."""
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│╭╮╰╯ ") for line in box.splitlines()]
@@ -63,6 +53,28 @@ def use_compilation_cache() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
+def keep_freed_memory() -> None:
+    """Lets the allocator keep what it frees: XLA asks for the same large buffers again and again.
+
+    By default glibc gives each one back to the kernel and has the next one's pages zeroed anew, which can take longer
+    than the arithmetic on them. Changes no number; does nothing on other systems or where the environment variables
+    of glibc's malloc are set.
+    """
+    if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except AttributeError:  # another C library
+        return
+    mallopt(_M_ARENA_MAX, 1)  # one heap for all threads: what one frees another can use
+    mallopt(_M_MMAP_THRESHOLD, 2**31 - 1)
+    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+"""Names of options in glibc's malloc.h."""
+
+
 def _machine() -> str:
     """Names the processor's abilities: code compiled for one must not be loaded on another that shares the disk."""
     try:
@@ -73,15 +85,27 @@ def _machine() -> str:
     return f"{platform.machine()}-{hashlib.sha256(abilities.encode()).hexdigest()[:12]}"
 
 
+def chosen(presets: Mapping[str, S], args: Sequence[str]) -> S:
+    """The preset that `--preset NAME` names, the first where there is no such option: defaults for `parse`."""
+    for place, arg in enumerate(args):
+        option, _, value = arg.partition("=")
+        if option == "--preset":
+            name = value or (args[place + 1] if place + 1 < len(args) else "")
+            check_choice("preset", name, presets)
+            return presets[name]
+    return next(iter(presets.values()))
+
+
 def main(default: S | Mapping[str, S], run: Callable[[S], Any], description: str | None) -> None:
     """Parses, runs, and turns what a person can mend into one line and an exit code (2: settings, 1: the rest).
 
-    `default` is what the settings start from, or a mapping of presets, chosen by `--preset` (the first by default).
+    `default` may be several settings by name, each with its name in a field `preset`: `--preset` selects one, and
+    further options change it.
     """
     try:
+        keep_freed_memory()
         use_compilation_cache()
-        start, args = choose_preset(default, sys.argv[1:]) if isinstance(default, Mapping) else (default, sys.argv[1:])
-        run(parse(start, description, args))
+        run(parse(chosen(default, sys.argv[1:]) if isinstance(default, Mapping) else default, description))
     except SettingError as error:
         _fail(str(error), 2)
     except UserError as error:

@@ -20,11 +20,12 @@ from typing import IO, Any
 
 import jax
 
+from jaxgen.data.dataset import Dataset
 from jaxgen.engine import settings as settings_lib
 from jaxgen.engine.files import read_json, write_json
 from jaxgen.errors import SettingError, UserError
 
-PACKAGES = ("jaxgen", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+PACKAGES = ("jaxgen", "jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy")
 
 
 class RunDirectory:
@@ -129,6 +130,17 @@ def _create(experiment: str, run: settings_lib.RunSettings) -> Path:
             return path
         except FileExistsError:
             number += 1
+
+
+def describe(dataset: Dataset) -> dict[str, Any]:
+    """The data set as it stands in `settings.json`."""
+    return {
+        "name": dataset.name,
+        "version": dataset.version,
+        "train": len(dataset.train.labels),
+        "test": len(dataset.test.labels),
+        "image_shape": list(dataset.image_shape),
+    }
 
 
 def open_run(experiment: str, settings: Any, data: dict[str, Any]) -> RunDirectory:

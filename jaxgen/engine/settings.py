@@ -1,14 +1,15 @@
 """Settings of a run, what may change when it is continued, and their form on disk."""
 
 import dataclasses
-import typing
+import types
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from jaxgen.errors import check_at_least, refuse
+from jaxgen.data.dataset import Dataset
+from jaxgen.errors import UserError, check_at_least, refuse
 
-S = TypeVar("S")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,12 @@ def validate(run: RunSettings) -> None:
         refuse("run.name", run.name, "a folder's name without '/'")
 
 
+def fit_to_data(config: T, dataset: Dataset) -> T:
+    """The configuration with what it takes from the data: `image_shape`, and `examples` where it has the field."""
+    facts = {"image_shape": dataset.image_shape, "examples": len(dataset.train.labels)}
+    return dataclasses.replace(config, **{k: v for k, v in facts.items() if hasattr(config, k)})  # type: ignore[type-var]
+
+
 def to_dict(settings: Any) -> dict[str, Any]:
     """Nested dataclasses as JSON-able dictionaries."""
 
@@ -78,20 +85,25 @@ def to_dict(settings: Any) -> dict[str, Any]:
     return plain(dataclasses.asdict(settings))
 
 
-def from_dict(kind: type[S], values: dict[str, Any]) -> S:
-    """The inverse of `to_dict`: a `kind` from JSON; fields it does not hold keep their defaults."""
-    hints = typing.get_type_hints(kind)
+def from_dict(kind: type[T], plain: dict[str, Any]) -> T:
+    """A dataclass of the given kind from what `to_dict` made of it; a field it does not know is a `UserError`."""
+    hints = get_type_hints(kind)
+    unknown = sorted(plain.keys() - hints.keys())
+    if unknown:
+        raise UserError(f"the settings hold {', '.join(unknown)}, which this version of the code does not know")
+    return kind(**{name: _typed(hints[name], value) for name, value in plain.items()})
 
-    def one(name: str, value: Any) -> Any:
-        hint = hints[name]
-        if dataclasses.is_dataclass(hint):
-            return from_dict(typing.cast(type, hint), value)
-        if isinstance(value, list):
-            return tuple(value)
-        is_path = Path in (hint, *typing.get_args(hint))
-        return Path(value) if is_path and value is not None else value
 
-    return kind(**{name: one(name, value) for name, value in values.items()})
+def _typed(hint: Any, value: Any) -> Any:
+    if value is None:
+        return None
+    if get_origin(hint) is types.UnionType:
+        hint = next(kind for kind in get_args(hint) if kind is not types.NoneType)
+    if dataclasses.is_dataclass(hint):
+        return from_dict(cast(type, hint), value)
+    if hint is Path:
+        return Path(value)
+    return tuple(value) if get_origin(hint) is tuple else value
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The host's side of a run: compile, then chunk after chunk, and between chunks whatever needs the host."""
 
-import dataclasses
 import itertools
 import signal
 import sys
@@ -174,21 +173,14 @@ def train(experiment: str, algorithm: loop.Algorithm, settings: Any, draw: Calla
         print(f"{existing} is finished: {_describe(read_json(existing / 'result.json'))}")
         return existing
     dataset = data_lib.load(settings.data)
-    cfg = dataclasses.replace(settings.config, image_shape=dataset.image_shape)
+    cfg = settings_lib.fit_to_data(settings.config, dataset)
     examples = len(dataset.train.labels)
     if cfg.batch_size > examples:
         refuse("config.batch_size", cfg.batch_size, f"at most {examples}, the size of {dataset.name}'s training split")
     if getattr(cfg, "classes", 0) not in (0, len(dataset.class_names)):
         refuse("config.classes", cfg.classes, f"0, or {len(dataset.class_names)}, the classes of {dataset.name}")
-    described = {
-        "name": dataset.name,
-        "version": dataset.version,
-        "train": examples,
-        "test": len(dataset.test.labels),
-        "image_shape": list(dataset.image_shape),
-    }
-    directory = rundir.open_run(experiment, settings, described)
-    print(f"{directory.path}: {dataset.name}, {examples} training and {described['test']} test images")
+    directory = rundir.open_run(experiment, settings, rundir.describe(dataset))
+    print(f"{directory.path}: {dataset.name}, {examples} training and {len(dataset.test.labels)} test images")
     try:
         _train(directory, algorithm, settings, cfg, dataset, draw)
     finally:

@@ -19,9 +19,9 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Int, UInt8
 
+from jaxgen.algorithms.examples import map_batches
 from jaxgen.data.dataset import Dataset
 from jaxgen.errors import UserError
-from jaxgen.mapping import map_batches
 from jaxgen.nets import conv
 
 FORMAT = 1  # raised when net or training change; older weights are then trained again
@@ -29,13 +29,12 @@ UPDATES = 1000
 BATCH = 128
 SEED = 0
 CHANNELS = (16, 32, 64, 64)
+LAYOUT: conv.Layout = "HWNC"
 FEATURES = 128
 SMALLEST_MAP = 7
 """Convolutions halve the image until its side is at most this."""
 SCALE = "feature_scale"
 """Kept beside the weights: root of the features' mean square on the training split, by which features are divided."""
-MAP_BATCH = 500
-"""Images looked at at once."""
 
 
 class Net(nn.Module):
@@ -45,12 +44,12 @@ class Net(nn.Module):
 
     @nn.compact
     def __call__(self, images: Float[Array, "b h w c"]) -> Any:
-        x = conv.spatial_major(images)
+        x = conv.from_nhwc(images, LAYOUT)
         for layer, channels in enumerate(CHANNELS):
-            if layer and x.shape[0] <= SMALLEST_MAP:
+            if layer and x.shape[LAYOUT.index("H")] <= SMALLEST_MAP:
                 break
-            x = nn.relu(conv.Conv(channels, 5 if layer == 0 else 3, strides=2, layout="HWNC")(x))
-        x = conv.batch_major(x).reshape(images.shape[0], -1)
+            x = nn.relu(conv.Conv(channels, 5 if layer == 0 else 3, strides=2, layout=LAYOUT)(x))
+        x = conv.to_nhwc(x, LAYOUT).reshape(images.shape[0], -1)
         features = nn.relu(nn.Dense(FEATURES)(x))
         return features, nn.Dense(self.classes)(features)
 
@@ -66,7 +65,7 @@ class Classifier(NamedTuple):
     """Of its weights."""
 
     def features_and_classes(self, images: Float[Array, "n h w c"]) -> tuple[Float[Array, "n d"], Int[Array, " n"]]:
-        """Features, and the class each image is taken for, of bytes or of images in [0, 1], `MAP_BATCH` at once.
+        """Features, and the class each image is taken for, of bytes or of images in [0, 1].
 
         Features are scaled so that their mean square on the training split is 1.
         """
@@ -87,7 +86,7 @@ def _apply_all(params: Any, images: Array, classes: int) -> tuple[Array, Array]:
         features, logits = _apply(params, part, classes)
         return features / params[SCALE], logits.argmax(-1)
 
-    return map_batches(of_batch, images, MAP_BATCH)
+    return map_batches(of_batch, images)
 
 
 def _moved(images: Array, key: Array, pad: int) -> Array:
@@ -122,7 +121,7 @@ def _train(
         return (optax.apply_updates(params, changes), state), None
 
     (params, _), _ = lax.scan(update, (params, optimizer.init(params)), jax.random.split(key, updates))
-    features = map_batches(lambda x: _apply(params, x, classes)[0], images, MAP_BATCH)
+    features = map_batches(lambda x: _apply(params, x, classes)[0], images)
     return {**params, SCALE: jnp.sqrt(jnp.square(features).mean())}
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxgen.mapping import map_batches
+from jaxgen.algorithms.examples import map_batches
 
 BLOCK = 500
 """Points whose distances to all of another set are held at once."""

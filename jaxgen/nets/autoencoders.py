@@ -4,6 +4,7 @@ Kernels are Glorot-uniform and biases zero, Keras's defaults. Decoders end in pl
 the likelihood, not to the net.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,41 +16,45 @@ from jaxgen.errors import SettingError
 from jaxgen.nets import conv
 
 ImageShape = tuple[int, int, int]
+Activation = Callable[[Array], Array]
 Dtype = Any
 
 
 Dense = partial(nn.Dense, kernel_init=nn.initializers.glorot_uniform())
-Conv = partial(conv.Conv, layout="HWNC")
+LAYOUT: conv.Layout = "CHWN"
+Conv = partial(conv.Conv, layout=LAYOUT)
 
 
 class DenseEncoder(nn.Module):
-    """Flattened image, relu layers of the given widths, a linear layer of `outputs`."""
+    """Flattened image, layers of the given widths (relu by default), a linear layer of `outputs`."""
 
     outputs: int = 2
     widths: tuple[int, ...] = (100, 20)
     dtype: Dtype = jnp.float32
+    activation: Activation = nn.relu
 
     @nn.compact
     def __call__(self, images: Float[Array, "b h w c"]) -> Float[Array, "b k"]:
         x = images.reshape(images.shape[0], -1)
         for width in self.widths:
-            x = nn.relu(Dense(width, dtype=self.dtype)(x))
+            x = self.activation(Dense(width, dtype=self.dtype)(x))
         return Dense(self.outputs, dtype=self.dtype)(x).astype(jnp.float32)
 
 
 class DenseDecoder(nn.Module):
-    """Relu layers of the given widths, then one number a pixel and channel."""
+    """Layers of the given widths (relu by default), then one number a pixel and channel."""
 
     image_shape: ImageShape = (28, 28, 1)
     widths: tuple[int, ...] = (20, 100)
     dtype: Dtype = jnp.float32
+    activation: Activation = nn.relu
 
     @nn.compact
     def __call__(self, codes: Float[Array, "b k"]) -> Float[Array, "b h w c"]:
         height, width, channels = self.image_shape
         x = codes
         for features in self.widths:
-            x = nn.relu(Dense(features, dtype=self.dtype)(x))
+            x = self.activation(Dense(features, dtype=self.dtype)(x))
         x = Dense(height * width * channels, dtype=self.dtype)(x)
         return x.reshape(-1, *self.image_shape).astype(jnp.float32)
 
@@ -72,11 +77,11 @@ class ConvEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, images: Float[Array, "b h w c"]) -> Float[Array, "b k"]:
-        x = conv.spatial_major(images)
+        x = conv.from_nhwc(images, LAYOUT)
         for features in self.channels:
             x = nn.relu(Conv(features, 3, dtype=self.dtype)(x))
-            x = conv.max_pool2d(x, padding="SAME", layout="HWNC")
-        x = conv.batch_major(x).reshape(images.shape[0], -1)
+            x = conv.max_pool2d(x, padding="SAME", layout="CHWN")
+        x = conv.to_nhwc(x, LAYOUT).reshape(images.shape[0], -1)
         return Dense(self.outputs, dtype=self.dtype)(x).astype(jnp.float32)
 
 
@@ -95,8 +100,8 @@ class ConvDecoder(nn.Module):
         check_conv_image_shape(self.image_shape)
         height, width = (-(-side // 8) for side in self.image_shape[:2])
         x = nn.relu(Dense(height * width * self.channels[0], dtype=self.dtype)(codes))
-        x = conv.spatial_major(x.reshape(-1, height, width, self.channels[0]))
-        for features, padding in zip(self.channels, ("SAME", "SAME", "VALID"), strict=True):
-            x = nn.relu(Conv(features, 3, padding=padding, dtype=self.dtype)(x))
-            x = conv.upsample2d(x, layout="HWNC")
-        return conv.batch_major(Conv(self.image_shape[-1], 3, dtype=self.dtype)(x)).astype(jnp.float32)
+        x = conv.from_nhwc(x.reshape(-1, height, width, self.channels[0]), LAYOUT)
+        for features, padding, enlarge in zip(self.channels, ("SAME", "SAME", "VALID"), (1, 2, 2), strict=True):
+            x = nn.relu(Conv(features, 3, padding=padding, upsample=enlarge, dtype=self.dtype)(x))
+        x = Conv(self.image_shape[-1], 3, upsample=2, dtype=self.dtype)(x)
+        return conv.to_nhwc(x, LAYOUT).astype(jnp.float32)

@@ -25,9 +25,11 @@ def check_rate(field: str, rate: float) -> None:
 def keep_mask(keys: Array, shape: tuple[int, ...], rate: float, *, axis: int = 0) -> Array:
     """Booleans of `shape`, each true with probability 1 - k/256, k = `dropped_levels(rate)`.
 
-    Example i lies at index i of `axis` (not the last) and depends on `keys[i]` alone, so a batch can be cut anywhere.
+    Example i lies at index i of `axis` and depends on `keys[i]` alone, so a batch can be cut anywhere.
     A word of random bits gives four masks: drawing bits is what dropout costs.
     """
+    if axis == len(shape) - 1:  # where the bytes of a word are to lie
+        return jnp.moveaxis(keep_mask(keys, (shape[-1], *shape[:-1]), rate), 0, -1)
     event = shape[:axis] + shape[axis + 1 :]
     words = -(-event[-1] // 4)
     bits = jax.vmap(lambda key: jax.random.bits(key, (*event[:-1], words)), out_axes=axis)(keys)

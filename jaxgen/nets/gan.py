@@ -17,16 +17,18 @@ from jaxtyping import Array, Float, Key
 
 from jaxgen.errors import SettingError
 from jaxgen.nets import conv
-from jaxgen.nets.autoencoders import Conv, Dense, ImageShape
+from jaxgen.nets.autoencoders import Dense, ImageShape
 from jaxgen.nets.dropout import dropout
 
 OptionalKeys = Key[Array, " b"] | None
 Classes = Float[Array, "b n"] | None
 Images = Float[Array, "_ h w c"] | tuple[Float[Array, "_ h w c"], ...]
+Turned = Float[Array, "_ _ _ _"]
 
 DENSE, FLOWER, SMALL = "dense", "flower", "small"
 GENERATOR_WIDTHS = {DENSE: (200, 200), FLOWER: (128, 256, 128, 64), SMALL: (32, 16)}
 DISCRIMINATOR_WIDTHS = {DENSE: (200, 100), FLOWER: (64, 128, 256), SMALL: (16, 32)}
+LAYOUTS: dict[str, conv.Layout] = {FLOWER: "HWNC", SMALL: "CHWN"}
 
 
 class _Net(nn.Module):
@@ -103,26 +105,33 @@ def check_conv_image_shape(image_shape: ImageShape) -> None:
         )
 
 
-def _up(features: int, kernel: int, strides: int, dtype: Any, use_bias: bool = False) -> conv.ConvTranspose:
-    return conv.ConvTranspose(features, kernel, strides, use_bias=use_bias, dtype=dtype, layout="HWNC")
+class _ConvNet(_Net):
+    """What the four convolutional nets share; between their mouths images lie in `layout` (`Turned`)."""
+
+    layout: conv.Layout = "HWNC"
+
+    def _activate_images(self, x: Turned, keys: OptionalKeys, layer: int) -> Turned:
+        return self._activate(x, keys, layer, axis=self.layout.index("N"))
+
+    def _from_vectors(self, x: Float[Array, "b k"], image_shape: ImageShape, use_bias: bool) -> Turned:
+        """A dense layer to a map of `widths[0]` channels and a quarter of the image's sides."""
+        height, width = image_shape[0] // 4, image_shape[1] // 4
+        x = Dense(height * width * self.widths[0], use_bias=use_bias, dtype=self.dtype)(x)
+        return conv.from_nhwc(x.reshape(-1, height, width, self.widths[0]), self.layout)
+
+    def _up(self, features: int, kernel: int, strides: int, use_bias: bool) -> conv.ConvTranspose:
+        return conv.ConvTranspose(features, kernel, strides, use_bias=use_bias, dtype=self.dtype, layout=self.layout)
+
+    def _images(self, x: Turned) -> Float[Array, "b h w c"]:
+        return jnp.tanh(conv.to_nhwc(x, self.layout).astype(jnp.float32))
 
 
-def _first_map(net: _Net, x: Array, image_shape: ImageShape, use_bias: bool) -> Array:
-    """A dense layer to a map of `widths[0]` channels and a quarter of the image's sides, NHWC."""
-    height, width = image_shape[0] // 4, image_shape[1] // 4
-    x = Dense(height * width * net.widths[0], use_bias=use_bias, dtype=net.dtype)(x)
-    return x.reshape(-1, height, width, net.widths[0])
-
-
-def _flatten(x: Float[Array, "h w b c"]) -> Float[Array, "b k"]:
-    return conv.batch_major(x).reshape(x.shape[2], -1)
-
-
-class FlowerGenerator(_Net):
+class FlowerGenerator(_ConvNet):
     """The chapter's for 80x80x3, without biases, 6,443,712 parameters: a 20x20 map, three transposed convolutions of
     kernels 3, 5, 5 (the last doubles), one of kernel 5 to the image (doubles again), tanh. `widths` has four."""
 
     image_shape: ImageShape = (80, 80, 3)
+    layout: conv.Layout = LAYOUTS[FLOWER]
     widths: tuple[int, ...] = GENERATOR_WIDTHS[FLOWER]
     dropout_rate: float = 0.3
 
@@ -131,33 +140,35 @@ class FlowerGenerator(_Net):
         self, noise: Float[Array, "b k"], classes: Classes = None, keys: OptionalKeys = None
     ) -> Float[Array, "b h w c"]:
         check_conv_image_shape(self.image_shape)
-        x = conv.spatial_major(_first_map(self, self._beside(noise, classes), self.image_shape, use_bias=False))
-        x = self._activate(x, keys, 0, axis=2)
-        for layer, (features, kernel, strides) in enumerate(zip(self.widths[1:], (3, 5, 5), (1, 1, 2), strict=True)):
-            x = self._activate(_up(features, kernel, strides, self.dtype)(x), keys, 1 + layer, axis=2)
-        x = _up(self.image_shape[-1], 5, 2, self.dtype)(x)
-        return jnp.tanh(conv.batch_major(x).astype(jnp.float32))
+        x = self._from_vectors(self._beside(noise, classes), self.image_shape, use_bias=False)
+        x = self._activate_images(x, keys, 0)
+        layers = zip(self.widths[1:], (3, 5, 5), (1, 1, 2), strict=True)
+        for layer, (features, kernel, strides) in enumerate(layers, start=1):
+            x = self._activate_images(self._up(features, kernel, strides, use_bias=False)(x), keys, layer)
+        return self._images(self._up(self.image_shape[-1], 5, 2, use_bias=False)(x))
 
 
-class _ConvDiscriminator(_Net):
+class _ConvDiscriminator(_ConvNet):
     def _convolve(
         self, images: Images, kernels: tuple[int, ...], classes: Classes, keys: OptionalKeys
     ) -> Float[Array, " b"]:
         """Convolutions of stride 2 with `widths` channels, then a logit."""
         first, *others = (
-            Conv(features, kernel, strides=2, dtype=self.dtype)
+            conv.Conv(features, kernel, strides=2, dtype=self.dtype, layout=self.layout)
             for features, kernel in zip(self.widths, kernels, strict=True)
         )
-        x = jnp.concatenate([first(conv.spatial_major(part)) for part in _parts(images)], axis=2)
-        x = self._activate(x, keys, 0, axis=2)
+        maps = [first(conv.from_nhwc(part, self.layout)) for part in _parts(images)]
+        x = self._activate_images(jnp.concatenate(maps, axis=self.layout.index("N")), keys, 0)
         for layer, convolution in enumerate(others, start=1):
-            x = self._activate(convolution(x), keys, layer, axis=2)
-        return self._logits(_flatten(x), classes)
+            x = self._activate_images(convolution(x), keys, layer)
+        x = conv.to_nhwc(x, self.layout)
+        return self._logits(x.reshape(x.shape[0], -1), classes)
 
 
 class FlowerDiscriminator(_ConvDiscriminator):
     """The chapter's for 80x80x3, 530,561 parameters: three convolutions of stride 2, kernels 5, 5, 3, and a logit."""
 
+    layout: conv.Layout = LAYOUTS[FLOWER]
     widths: tuple[int, ...] = DISCRIMINATOR_WIDTHS[FLOWER]
     dropout_rate: float = 0.3
 
@@ -166,10 +177,11 @@ class FlowerDiscriminator(_ConvDiscriminator):
         return self._convolve(images, (5, 5, 3), classes, keys)
 
 
-class SmallGenerator(_Net):
+class SmallGenerator(_ConvNet):
     """A map of a quarter of the sides, then [transposed 5x5 convolution that doubles] twice, tanh. Two `widths`."""
 
     image_shape: ImageShape = (28, 28, 1)
+    layout: conv.Layout = LAYOUTS[SMALL]
     widths: tuple[int, ...] = GENERATOR_WIDTHS[SMALL]
 
     @nn.compact
@@ -177,16 +189,16 @@ class SmallGenerator(_Net):
         self, noise: Float[Array, "b k"], classes: Classes = None, keys: OptionalKeys = None
     ) -> Float[Array, "b h w c"]:
         check_conv_image_shape(self.image_shape)
-        x = conv.spatial_major(_first_map(self, self._beside(noise, classes), self.image_shape, use_bias=True))
-        x = self._activate(x, keys, 0, axis=2)
-        x = self._activate(_up(self.widths[1], 5, 2, self.dtype, use_bias=True)(x), keys, 1, axis=2)
-        x = _up(self.image_shape[-1], 5, 2, self.dtype, use_bias=True)(x)
-        return jnp.tanh(conv.batch_major(x).astype(jnp.float32))
+        x = self._from_vectors(self._beside(noise, classes), self.image_shape, use_bias=True)
+        x = self._activate_images(x, keys, 0)
+        x = self._activate_images(self._up(self.widths[1], 5, 2, use_bias=True)(x), keys, 1)
+        return self._images(self._up(self.image_shape[-1], 5, 2, use_bias=True)(x))
 
 
 class SmallDiscriminator(_ConvDiscriminator):
     """[5x5 convolution of stride 2] for each of `widths`, then a logit."""
 
+    layout: conv.Layout = LAYOUTS[SMALL]
     widths: tuple[int, ...] = DISCRIMINATOR_WIDTHS[SMALL]
 
     @nn.compact

@@ -46,15 +46,9 @@ def _encode_all(drawing: Drawing) -> jax.Array:
 
 
 def _draw_scatter(drawing: Drawing, codes: np.ndarray) -> None:
-    axis = "code"
-    if codes.shape[1] == 1:
-        codes = np.concatenate([codes, np.zeros_like(codes)], axis=1)
-    elif codes.shape[1] > 2:
-        centred = codes - codes.mean(axis=0)
-        codes = centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
-        axis = "principal component"
+    points, axis = figures.in_the_plane(codes)
     labels = np.asarray(drawing.dataset.test.labels)
-    figures.code_scatter(drawing.directory / "codes.png", codes, labels, drawing.dataset.class_names, axis)
+    figures.code_scatter(drawing.directory / "codes.png", points, labels, drawing.dataset.class_names, axis)
 
 
 def _draw_plane(drawing: Drawing, codes: np.ndarray) -> None:

@@ -42,7 +42,9 @@ def image_rows(path: Path, rows: dict[str, np.ndarray], titles: Sequence[str] = 
     _save(figure, path)
 
 
-def plane(path: Path, images: np.ndarray, extent: tuple[float, float, float, float], title: str) -> None:
+def plane(
+    path: Path, images: np.ndarray, extent: tuple[float, float, float, float], title: str, axis: str = "code"
+) -> None:
     """Images (R, C, H, W, Ch) in [0, 1] tiled over a plane; `extent` is (left, right, bottom, top) of its axes.
 
     Row 0 is the top of the picture.
@@ -52,8 +54,18 @@ def plane(path: Path, images: np.ndarray, extent: tuple[float, float, float, flo
     figure = _figure(7, 7 * (r * h) / (c * w) + 0.3)
     axes = figure.subplots()
     axes.imshow(tiled[..., 0] if channels == 1 else tiled, cmap="gray", vmin=0, vmax=1, extent=extent, aspect="auto")
-    axes.set(title=title, xlabel="code 1", ylabel="code 2")
+    axes.set(title=title, xlabel=f"{axis} 1", ylabel=f"{axis} 2")
     _save(figure, path)
+
+
+def in_the_plane(codes: np.ndarray) -> tuple[np.ndarray, str]:
+    """Codes (N, K) as (N, 2), and what the axes are: the codes themselves, or their first principal components."""
+    if codes.shape[1] == 1:
+        return np.concatenate([codes, np.zeros_like(codes)], axis=1), "code"
+    if codes.shape[1] == 2:
+        return codes, "code"
+    centred = codes - codes.mean(axis=0)
+    return centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T, "principal component"
 
 
 def code_scatter(path: Path, codes: np.ndarray, labels: np.ndarray, class_names: Sequence[str], axis: str) -> None:
@@ -74,6 +86,28 @@ def code_scatter(path: Path, codes: np.ndarray, labels: np.ndarray, class_names:
         axes.scatter([], [], s=20, c=COLOURS[label % len(COLOURS)], label=name)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     axes.set(xlabel=f"{axis} 1", ylabel=f"{axis} 2", title=f"Test images in the code plane ({len(codes):,})")
+    _save(figure, path)
+
+
+def sheet(path: Path, images: np.ndarray, columns: int) -> None:
+    """Images (N, H, W, C) in [0, 1] tiled without names, row by row."""
+    count, h, w, channels = images.shape
+    rows = -(-count // columns)
+    padded = np.concatenate([images, np.ones((rows * columns - count, h, w, channels))])
+    tiled = padded.reshape(rows, columns, h, w, channels).transpose(0, 2, 1, 3, 4).reshape(rows * h, columns * w, -1)
+    figure = _figure(7, 7 * (rows * h) / (columns * w))
+    _show(figure.subplots(), tiled)
+    _save(figure, path)
+
+
+def bars(path: Path, values: np.ndarray, ylabel: str, title: str) -> None:
+    """Values (N,) as bars, largest first, with their places in the array below."""
+    order = np.argsort(values)[::-1]
+    figure = _figure(max(5, 0.25 * len(values) + 2), 4)
+    axes = figure.subplots()
+    axes.bar(np.arange(len(values)), values[order], color=COLOURS[7])
+    axes.set_xticks(np.arange(len(values)), [str(place) for place in order], fontsize=7)
+    axes.set(xlabel="latent", ylabel=ylabel, title=title)
     _save(figure, path)
 
 

@@ -72,26 +72,29 @@ def test_a_defect_of_ours_keeps_its_trace(monkeypatch):
         cli.main(Outer(), run, None)
 
 
-PRESETS = {"slow": Outer(), "fast": Outer(Inner(0.9), "conv")}
+@dataclass(frozen=True)
+class Named:
+    preset: Literal["slow", "fast"] = "slow"
+    inner: Inner = field(default_factory=Inner)
+
+
+PRESETS = {"slow": Named(), "fast": Named("fast", Inner(0.9))}
 
 
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
-        ([], Outer()),
-        (["--preset", "fast"], Outer(Inner(0.9), "conv")),
-        (["--net", "dense", "--preset=fast"], Outer(Inner(0.9), "dense")),
+        ([], Named()),
+        (["--preset", "fast"], PRESETS["fast"]),
+        (["--preset=fast", "--inner.learning-rate", "0.5"], Named("fast", Inner(0.5))),
+        (["--inner.learning-rate", "0.5"], Named("slow", Inner(0.5))),
     ],
 )
-def test_a_preset_is_what_the_settings_start_from(args, expected, monkeypatch):
-    got = []
-    monkeypatch.setattr("sys.argv", ["x.py", *args])
-    monkeypatch.setattr(cli, "use_compilation_cache", lambda: None)
-    cli.main(PRESETS, got.append, "Doc.")
-    assert got == [expected]
+def test_a_preset_is_where_other_options_start(args, expected):
+    assert cli.parse(cli.chosen(PRESETS, args), None, args) == expected
 
 
-@pytest.mark.parametrize("args", [["--preset", "fats"], ["--preset"]])
-def test_an_unknown_preset_is_refused(args):
-    with pytest.raises(SettingError, match=r"preset = .* one of slow, fast"):
-        cli.choose_preset(PRESETS, args)
+@pytest.mark.parametrize("args", [["--preset", "fas"], ["--preset"]])
+def test_a_preset_that_is_none_is_refused(args):
+    with pytest.raises(SettingError, match=r"preset = .*one of slow, fast"):
+        cli.chosen(PRESETS, args)

@@ -13,11 +13,11 @@ import pytest
 
 from jaxgen import data
 from jaxgen.algorithms import gan
-from jaxgen.engine import checkpoint, finished, metrics
-from jaxgen.engine import settings as settings_lib
+from jaxgen.engine import checkpoint, metrics
+from jaxgen.engine.restore import restore
 from jaxgen.engine.settings import RunSettings
 from jaxgen.engine.train import NonFiniteError, train
-from jaxgen.errors import SettingError, UserError
+from jaxgen.errors import SettingError
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
@@ -73,9 +73,9 @@ def test_resumed_equals_uninterrupted_and_is_read_back(make):
     assert metrics.read(whole / "metrics.jsonl") == metrics.read(cut / "metrics.jsonl")
     chex.assert_trees_all_equal(*states)
 
-    run = finished.load(whole, gan, ["gan_tiny"])
-    assert (run.experiment, run.step, run.cfg, run.hparams) == ("gan_tiny", 18, CONFIG, gan.HParams())
-    assert run.described["train"] == 50
+    run = restore(whole, gan, ["gan_tiny"])
+    assert (run.experiment, run.step, run.cfg, run.data.source) == ("gan_tiny", 18, CONFIG, "digits")
+    chex.assert_trees_all_close(run.hp, gan.HParams())
     chex.assert_trees_all_equal(run.state, states[0])
 
 
@@ -119,24 +119,6 @@ def test_classes_must_be_those_of_the_data(make, tmp_path):
         go(make(dataclasses.replace(CONFIG, classes=4)))
     assert not (tmp_path / "runs").exists()
     go(make(dataclasses.replace(CONFIG, classes=3), epochs=1))
-
-
-def test_what_is_no_finished_run_of_the_kind_is_refused(make, tmp_path):
-    with pytest.raises(UserError, match="is no run directory"):
-        finished.load(tmp_path, gan, ["gan_tiny"])
-    path = go(make(epochs=1))
-    with pytest.raises(UserError, match="a run of gan_tiny, not of other"):
-        finished.load(path, gan, ["other"])
-    (path / "result.json").unlink()
-    with pytest.raises(UserError, match="is not finished"):
-        finished.load(path, gan, ["gan_tiny"])
-
-
-def test_settings_come_back_from_their_json(make, tmp_path):
-    settings = make(dataclasses.replace(CONFIG, augment=("cutout",)), gan.HParams(real_target=0.95))
-    settings = dataclasses.replace(settings, data=data.DataSettings(source="folder", path=tmp_path))
-    values = json.loads(json.dumps(settings_lib.to_dict(settings)))
-    assert settings_lib.from_dict(Settings, values) == settings
 
 
 def test_running_means_weigh_intervals_by_their_steps():

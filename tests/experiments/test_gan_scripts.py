@@ -51,6 +51,7 @@ def test_the_chapters_gan_from_start_to_figures(digits_run):
         np.testing.assert_allclose(table[-1][player], mean, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_its_samples_are_evaluated_the_same_each_time_and_exported(digits_run):
     folder, _ = digits_run
     args = ["runs/r", "--samples", "200", "--classifier-updates", "30"]
@@ -84,6 +85,7 @@ def test_its_samples_are_evaluated_the_same_each_time_and_exported(digits_run):
 TINY = ["--config.generator-widths", "4", "6", "4", "2", "--config.discriminator-widths", "2", "4", "6"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["chapter", "better"])
 def test_flowers(preset, tmp_path):
     args = ["--preset", preset, "--data.count", "40", "--data.size", "16", "--config.batch-size", "8", *TINY]
@@ -92,9 +94,11 @@ def test_flowers(preset, tmp_path):
     assert "40 training" in done.stdout  # the test images too
     assert {path.name for path in (tmp_path / "runs" / "r" / "figures").iterdir() if path.is_file()} == FIGURES
     saved = json.loads((tmp_path / "runs" / "r" / "settings.json").read_text())["settings"]
+    assert saved["preset"] == preset
     assert saved["config"]["loss"] == {"chapter": "non_saturating", "better": "hinge"}[preset]
 
 
+@pytest.mark.slow
 def test_the_better_preset_for_mnist(tmp_path):
     args = ["--data.source", "petals", "--data.count", "50", "--data.size", "16", "--config.batch-size", "8"]
     args += ["--config.generator-widths", "4", "2"]

@@ -103,7 +103,7 @@ def test_images_in_parts_are_one_batch_and_only_those_differentiated_cost_a_grad
     np.testing.assert_allclose(gradient, whole[1:], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("net", ["dense", "flower"])
+@each
 def test_dropout_only_with_keys_and_by_image(net):
     module = SMALL[net][1].clone(dropout_rate=0.5)
     images = jax.random.normal(KEY, (4, 8, 4, 1))
@@ -117,7 +117,7 @@ def test_dropout_only_with_keys_and_by_image(net):
     np.testing.assert_array_equal(jax.jit(module.clone(dropout_rate=0.0).apply)(params, images, None, keys), plain)
 
 
-@pytest.mark.parametrize("shape", [(40, 30, 3, 51), (3, 50, 40, 30)])
+@pytest.mark.parametrize("shape", [(40, 30, 3, 51), (3, 50, 40, 30), (50, 40, 30, 3)])
 def test_dropout_keeps_the_stated_share_and_the_mean(shape):
     keys = jax.random.split(KEY, 3)
     axis = shape.index(3)

@@ -1,0 +1,135 @@
+"""The settings of a variational autoencoder: what is fixed, what is traced, and what does not go together."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import jax
+
+from jaxgen import bounds, distributions
+from jaxgen.algorithms import optimizers, schedules
+from jaxgen.errors import check_at_least, check_choice, refuse
+from jaxgen.nets import autoencoders, flowers
+
+Net = Literal["mlp", "conv", "flower"]
+Inputs = Literal["grey", "binarised", "threshold"]
+Objective = Literal["elbo", "iwae", "dreg", "tc"]
+Rate = Literal["analytic", "sampled", "free_bits"]
+
+
+@dataclass(frozen=True)
+class Config:
+    """What fixes shapes and programs; a new value compiles anew."""
+
+    image_shape: tuple[int, int, int] = (28, 28, 1)
+    """(H, W, C) of one image; the experiments take it from the data."""
+    examples: int = 60_000
+    """Images in the training split, which only the objective tc needs; the experiments take it from the data."""
+    net: Net = "mlp"
+    """mlp: dense layers; conv: the chapter's for 28x28; flower: the chapter's for 80x80 in colour."""
+    latent_size: int = 20
+    """Latent numbers of an image."""
+    widths: tuple[int, ...] = (500,)
+    """Hidden widths of the mlp's encoder; its decoder has them in reverse."""
+    activation: Literal["relu", "tanh"] = "relu"
+    """Nonlinearity of the mlp."""
+    channels: tuple[int, int, int] = (16, 8, 8)
+    """Channels of the conv encoder's three layers; the decoder has them in reverse."""
+    posterior: distributions.Family = "diagonal"
+    """q(z|x): independent normals, or a normal with full covariance (lower-triangular scale)."""
+    likelihood: distributions.Likelihood = "bernoulli"
+    """p(x|z): Bernoulli on logits; gaussian; logistic: discretised to the 256 levels of a byte."""
+    learn_scale: bool = False
+    """Learn the gaussian's or logistic's scale, one number for all pixels, from hparams.scale on."""
+    inputs: Inputs = "grey"
+    """What the images are taken for: grey levels in [0, 1]; binarised: a fresh Bernoulli draw of them at each visit;
+    threshold: 1 where the level is over a half. Three different data sets: their numbers cannot be compared."""
+    objective: Objective = "elbo"
+    """elbo; iwae: importance-weighted bound; dreg: the same with the doubly reparameterised gradient; tc: beta-TC,
+    where beta weighs the total correlation alone."""
+    rate: Rate = "analytic"
+    """The KL in the objective elbo: in closed form, by its one-sample estimate log q(z|x) - log p(z), or in closed form
+    with hparams.free_bits for each latent."""
+    samples: int = 1
+    """Codes drawn for each image, k of the importance-weighted bound."""
+    tc_estimator: bounds.Estimator = "stratified"
+    """How the objective tc estimates the aggregate posterior from a batch."""
+    optimizer: optimizers.Family = "adam"
+    """Optimiser family; its numbers are in hparams."""
+    schedule: schedules.Schedule = "constant"
+    """Course of the learning rate over hparams.schedule_steps."""
+    batch_size: int = 128
+    """Images per update."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the nets; parameters, losses and optimiser stay float32."""
+
+    def __post_init__(self) -> None:
+        for field, kind in _CHOICES.items():
+            check_choice(f"config.{field}", getattr(self, field), get_args(kind))
+        for field in ("latent_size", "samples", "batch_size", "examples"):
+            check_at_least(f"config.{field}", getattr(self, field), 1)
+        if any(width < 1 for width in self.widths):
+            refuse("config.widths", self.widths, "positive integers")
+        if len(self.channels) != 3 or any(width < 1 for width in self.channels):
+            refuse("config.channels", self.channels, "three positive integers")
+        if self.net == "conv":
+            autoencoders.check_conv_image_shape(self.image_shape)
+        if self.net == "flower":
+            flowers.check_flower_image_shape(self.image_shape)
+        _check_combination(self)
+
+
+_CHOICES: dict[str, Any] = {
+    "net": Net,
+    "activation": Literal["relu", "tanh"],
+    "posterior": distributions.Family,
+    "likelihood": distributions.Likelihood,
+    "inputs": Inputs,
+    "objective": Objective,
+    "rate": Rate,
+    "tc_estimator": bounds.Estimator,
+    "optimizer": optimizers.Family,
+    "schedule": schedules.Schedule,
+    "dtype": Literal["float32", "bfloat16"],
+}
+
+
+def _check_combination(cfg: Config) -> None:
+    """Refuses settings that are sound one by one and not together."""
+    if cfg.likelihood != "bernoulli" and cfg.inputs != "grey":
+        refuse("config.likelihood", cfg.likelihood, f"inputs {cfg.inputs} are 0 or 1, which only bernoulli fits")
+    if cfg.likelihood == "bernoulli" and cfg.learn_scale:
+        refuse("config.learn_scale", True, "a bernoulli has no scale")
+    if cfg.objective != "elbo" and cfg.rate != "analytic":
+        refuse("config.rate", cfg.rate, f"only with objective elbo, not {cfg.objective}")
+    if cfg.rate == "free_bits" and cfg.posterior != "diagonal":
+        refuse("config.rate", cfg.rate, "only with posterior diagonal, whose KL has a term for each latent")
+    if cfg.objective == "tc" and (cfg.posterior != "diagonal" or cfg.samples > 1 or cfg.batch_size < 2):
+        refuse("config.objective", "tc", "only with posterior diagonal, samples 1 and batch_size of at least 2")
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class HParams(optimizers.HParams):
+    """The numbers of the optimiser and of the objective."""
+
+    beta: float = 1.0
+    """Weight of the rate (objective tc: of the total correlation), >= 0; 1 is the bound on log p(x)."""
+    warm_up_steps: float = 0.0
+    """Updates in which beta rises from 0 along a line; 0: none."""
+    free_bits: float = 0.0
+    """Least rate of each latent in nats, with config.rate free_bits."""
+    scale: float = 0.1
+    """Standard deviation of the gaussian, scale of the logistic, in units of the range [0, 1] of a pixel; > 0."""
+    schedule_steps: float = 0.0
+    """Updates that config.schedule is spread over: steps an epoch times epochs."""
+
+
+def validate(hp: HParams, cfg: Config) -> None:
+    """Refuses hyperparameters out of range (`Config` checks itself)."""
+    optimizers.validate(hp)
+    for field in ("beta", "warm_up_steps", "free_bits", "schedule_steps"):
+        check_at_least(f"hparams.{field}", getattr(hp, field), 0)
+    if not 0 < hp.scale < float("inf"):
+        refuse("hparams.scale", hp.scale, "a number > 0")
+    if cfg.schedule != "constant" and hp.schedule_steps < 1:
+        refuse("hparams.schedule_steps", hp.schedule_steps, f"at least 1 with config.schedule {cfg.schedule}")

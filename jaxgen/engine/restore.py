@@ -1,0 +1,79 @@
+"""A finished run read back from its directory: its settings, its data and its last state."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxgen import data as data_lib
+from jaxgen.data.dataset import Dataset
+from jaxgen.engine import loop, rundir, settings
+from jaxgen.engine.checkpoint import Checkpoints
+from jaxgen.engine.files import read_json
+from jaxgen.errors import UserError
+
+
+class Run(NamedTuple):
+    """What a run was and what came of it."""
+
+    path: Path
+    experiment: str
+    seed: int
+    data: data_lib.DataSettings
+    cfg: Any
+    hp: Any
+    dataset: Dataset
+    step: int
+    state: Any
+
+
+def restore(path: Path, algorithm: loop.Algorithm, experiments: Sequence[str] = ()) -> Run:
+    """The finished run in `path`, which must be one of `algorithm`; its data are loaded again and must be the same.
+
+    Where `experiments` are named, runs of others are refused.
+    """
+    saved = _read(path, experiments)
+    experiment, plain = saved["experiment"], saved["settings"]
+    try:
+        cfg = settings.from_dict(algorithm.Config, plain["config"])
+        hp = settings.from_dict(algorithm.HParams, plain["hparams"])
+    except UserError as error:
+        raise UserError(f"{path} is a run of {experiment} and does not fit here: {error}") from error
+    data = settings.from_dict(data_lib.DataSettings, plain["data"])
+    dataset = data_lib.load(data)
+    if rundir.describe(dataset) != saved["data"]:
+        raise UserError(f"{path} was trained on {saved['data']}, the data are now {rundir.describe(dataset)}")
+    cfg, hp = settings.fit_to_data(cfg, dataset), jax.tree.map(jnp.float32, hp)
+    step, state = _newest_state(path, algorithm, loop.keys(plain["run"]["seed"]), hp, cfg, dataset)
+    return Run(path, experiment, plain["run"]["seed"], data, cfg, hp, dataset, step, state)
+
+
+def _read(path: Path, experiments: Sequence[str]) -> dict[str, Any]:
+    if not (path / "settings.json").exists():
+        raise UserError(f"{path} is no run directory (it has no settings.json)")
+    saved = read_json(path / "settings.json")
+    if experiments and saved["experiment"] not in experiments:
+        raise UserError(f"{path} is a run of {saved['experiment']}, not of {' or '.join(experiments)}")
+    if not (path / "result.json").exists():
+        raise UserError(f"{path} is not finished: run its command again, it continues where it stopped")
+    return saved
+
+
+def _newest_state(
+    path: Path, algorithm: loop.Algorithm, keys: loop.Keys, hp: Any, cfg: Any, dataset: Dataset
+) -> tuple[int, Any]:
+    batch = algorithm.Batch(dataset.train.images[: cfg.batch_size], dataset.train.labels[: cfg.batch_size])
+    state = jax.eval_shape(partial(algorithm.init, cfg=cfg), keys.init, hp)
+    metrics = len(loop.metric_names(algorithm, state, batch, keys.step, hp, cfg))
+    like = jax.jit(partial(loop.start, algorithm, cfg=cfg, metrics=metrics))(keys.init, hp)
+    checkpoints = Checkpoints(path / "checkpoints", 1)
+    try:
+        restored = checkpoints.restore(like)
+    finally:
+        checkpoints.close()
+    if restored is None:
+        raise UserError(f"{path} has no checkpoint that can be read")
+    return restored[0], jax.tree.map(jnp.asarray, restored[1].state)

@@ -1,0 +1,364 @@
+import dataclasses
+from functools import partial
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, PartitionSpec
+
+from jaxgen import distributions
+from jaxgen.algorithms import examples, vae, vae_objectives
+from jaxgen.errors import SettingError
+
+MLP = vae.Config(image_shape=(6, 6, 1), examples=100, latent_size=3, widths=(8,), batch_size=8, inputs="binarised")
+HP = jax.tree.map(jnp.float32, vae.HParams(learning_rate=0.01))
+KEY = jax.random.key(0)
+
+VARIANTS = {
+    "elbo": {},
+    "sampled": {"rate": "sampled", "samples": 2},
+    "free_bits": {"rate": "free_bits"},
+    "iwae": {"objective": "iwae", "samples": 3},
+    "dreg": {"objective": "dreg", "samples": 3},
+    "tc": {"objective": "tc"},
+    "full": {"posterior": "full"},
+    "full_dreg": {"posterior": "full", "objective": "dreg", "samples": 3},
+    "gaussian": {"likelihood": "gaussian", "inputs": "grey", "learn_scale": True},
+    "logistic": {"likelihood": "logistic", "inputs": "grey", "learn_scale": True},
+    "threshold": {"inputs": "threshold", "activation": "tanh", "schedule": "cosine"},
+    "bfloat16": {"dtype": "bfloat16"},
+}
+
+
+def variant(name):
+    return dataclasses.replace(MLP, **VARIANTS[name])
+
+
+def hparams(**changes):
+    return jax.tree.map(jnp.float32, vae.HParams(learning_rate=0.01, schedule_steps=50, **changes))
+
+
+def batch(cfg=MLP, n=8, seed=1):
+    images = jax.random.randint(jax.random.key(seed), (n, *cfg.image_shape), 0, 256).astype(jnp.uint8)
+    return vae.Batch(images, jnp.zeros(n, jnp.int32))
+
+
+def fresh(cfg, seed=0, hp=HP):
+    return jax.jit(partial(vae.init, cfg=cfg))(jax.random.key(seed), hp)
+
+
+def keys(n=8, seed=2):
+    return examples.keys(jax.random.key(seed), n)
+
+
+def terms_of(params, x, cfg, hp=HP, seed=2, beta=1.0):
+    return jax.jit(partial(vae.terms, cfg=cfg))(params, x, keys(len(x), seed), beta, hp)[0]
+
+
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name not in ("elbo", "full", "dreg")])
+def test_the_loss_falls_and_everything_stays_finite(name):
+    cfg, hp = variant(name), hparams(free_bits=0.1)
+    state = fresh(cfg, hp=hp)
+
+    @jax.jit
+    def train(state):
+        keys = jax.random.split(KEY, 40)
+        return jax.lax.scan(lambda state, key: vae.step(state, batch(cfg), key, hp, cfg), state, keys)
+
+    state, metrics = train(state)
+    assert all(np.all(np.isfinite(values)) for values in metrics.values())
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state))
+    assert metrics["loss"][-8:].mean() < metrics["loss"][:8].mean()
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype("float32")}
+    np.testing.assert_allclose(metrics["negative_elbo"], metrics["distortion"] + metrics["rate"], rtol=1e-5)
+    np.testing.assert_allclose(metrics["bits_per_dimension"], metrics["negative_elbo"] / 36 / np.log(2), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("cfg", "parameters"),
+    [
+        (vae.Config(net="conv", latent_size=2), 5_285),
+        (vae.Config(net="flower", image_shape=(80, 80, 3), latent_size=10, posterior="full"), 2_394_337),
+        (vae.Config(), 815_824),
+        (vae.Config(latent_size=50, widths=(200, 200)), 425_284),
+    ],
+)
+def test_parameter_counts(cfg, parameters):
+    state = jax.eval_shape(partial(vae.init, cfg=cfg), KEY, HP)
+    assert sum(leaf.size for leaf in jax.tree.leaves(state.params)) == parameters
+
+
+def test_seeds_differ():
+    kernels = [jax.tree.leaves(fresh(MLP, seed).params)[1] for seed in (0, 1)]
+    assert np.any(kernels[0] != kernels[1])
+    state, step = fresh(MLP), jax.jit(partial(vae.step, cfg=MLP))
+    losses = [float(step(state, batch(), jax.random.key(seed), HP)[1]["loss"]) for seed in (0, 0, 1)]
+    assert losses[0] == losses[1] != losses[2]
+
+
+@pytest.mark.parametrize("name", ["elbo", "full", "sampled", "iwae", "dreg", "logistic"])
+def test_examples_do_not_mix(name):
+    cfg = variant(name)
+    params, x = fresh(cfg).params, jax.random.uniform(KEY, (3, 6, 6, 1))
+
+    def losses(x):
+        return vae.terms(params, x, keys(3), 1.0, HP, cfg)[0].loss
+
+    if name == "logistic":  # whose targets are rounded: only the way through the encoder is looked at
+
+        def losses(x):
+            numbers = vae.posterior_numbers(params, x, cfg)
+            return vae_objectives.draw_codes(numbers, keys(3), 1, cfg).codes.sum((1, 2))
+
+    mixed = np.abs(np.asarray(jax.jit(jax.jacrev(losses))(x))).sum((2, 3, 4)) > 0
+    np.testing.assert_array_equal(mixed, np.eye(3, dtype=bool))
+
+
+@pytest.mark.parametrize("name", ["elbo", "free_bits", "dreg", "tc"])
+def test_pmap_and_shard_map_equal_the_whole_batch(name):
+    """Also where pixels and codes are drawn: each example has its own key, by its place in the whole batch."""
+    cfg, hp = variant(name), hparams(free_bits=0.1)
+    state, whole = fresh(cfg), batch()
+    expected_state, expected = jax.jit(partial(vae.step, cfg=cfg))(state, whole, KEY, hp)
+
+    replicate = partial(jax.tree.map, lambda x: jnp.broadcast_to(x, (4, *x.shape)))
+    shards = jax.tree.map(lambda x: x.reshape(4, 2, *x.shape[1:]), whole)
+    step = partial(vae.step, cfg=cfg, axis_name="batch")
+    pmapped = jax.pmap(step, axis_name="batch", in_axes=(0, 0, None, None))
+    pmap_state, pmap_metrics = jax.tree.map(lambda x: x[0], pmapped(replicate(state), shards, KEY, hp))
+
+    mesh = Mesh(np.array(jax.devices()[:4]), ("batch",))
+    all_of_it, split = PartitionSpec(), PartitionSpec("batch")
+    sharded = jax.jit(
+        jax.shard_map(
+            step, mesh=mesh, in_specs=(all_of_it, split, all_of_it, all_of_it), out_specs=all_of_it, check_vma=False
+        )
+    )
+    shard_state, shard_metrics = sharded(state, whole, KEY, hp)
+    for got_state, got in ((pmap_state, pmap_metrics), (shard_state, shard_metrics)):
+        chex.assert_trees_all_close(got, expected, rtol=1e-4, atol=1e-4)
+        chex.assert_trees_all_close(got_state.params, expected_state.params, rtol=1e-3, atol=1e-4)
+
+
+def test_vmapped_equals_alone():
+    cfg = MLP
+    hps = dataclasses.replace(
+        jax.tree.map(lambda x: jnp.full(2, x), HP), learning_rate=jnp.array([0.01, 0.003]), beta=jnp.array([1.0, 0.1])
+    )
+    seeds = jax.random.split(KEY, 2)
+
+    def train(key, hp):
+        def step(state, t):
+            return vae.step(state, batch(cfg), jax.random.fold_in(key, t), hp, cfg)
+
+        return jax.lax.scan(step, vae.init(key, hp, cfg), jnp.arange(3))
+
+    together = jax.jit(jax.vmap(train))(seeds, hps)
+    for i in range(2):
+        alone = jax.jit(train)(seeds[i], jax.tree.map(lambda x, i=i: x[i], hps))
+        chex.assert_trees_all_close(jax.tree.map(lambda x, i=i: x[i], together), alone, rtol=1e-3, atol=1e-4)
+
+
+class StepVariants(chex.TestCase):
+    @chex.variants(with_jit=True, without_jit=True, with_pmap=True)
+    def test_step_under_every_transformation(self):
+        state, cfg = fresh(MLP), dataclasses.replace(MLP, inputs="threshold")
+        _, metrics = self.variant(partial(vae.step, cfg=cfg))(state, batch(), KEY, HP)
+        x = (batch().images > 127).astype(jnp.float32)
+        code_keys = examples.keys(jax.random.split(KEY)[1], 8)
+        expected, _ = jax.jit(partial(vae.terms, cfg=cfg))(state.params, x, code_keys, 1.0, HP)
+        np.testing.assert_allclose(metrics["loss"], expected.loss.mean(), rtol=1e-5)
+
+
+def test_one_trace_serves_every_number():
+    chex.clear_trace_counter()
+
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def step(*args):
+        return vae.step(*args, MLP)
+
+    for beta in (0.0, 1.0, 4.0):
+        step(fresh(MLP), batch(), KEY, hparams(beta=beta, warm_up_steps=beta))
+
+
+def test_elbo_terms_by_hand():
+    params, x = fresh(MLP).params, jax.random.bernoulli(KEY, 0.5, (8, 6, 6, 1)).astype(jnp.float32)
+    got = terms_of(params, x, MLP, beta=0.5)
+    numbers = np.asarray(vae.posterior_numbers(params, x, MLP), np.float64)
+    mean, scale = numbers[:, :3], np.log1p(np.exp(numbers[:, 3:]))
+    np.testing.assert_allclose(got.rate, (0.5 * (scale**2 + mean**2 - 1) - np.log(scale)).sum(1), rtol=1e-4)
+    noise = jax.vmap(lambda key: jax.random.normal(key, (1, 3)))(keys())[:, 0]
+    logits = np.asarray(vae.likelihood_numbers(params, jnp.asarray(mean + scale * noise, jnp.float32), MLP))
+    expected = -(np.asarray(x) * logits - np.logaddexp(0, logits)).reshape(8, -1).sum(1)
+    np.testing.assert_allclose(got.distortion, expected, rtol=1e-4)
+    np.testing.assert_allclose(got.loss, got.distortion + 0.5 * got.rate, rtol=1e-5)
+
+
+@pytest.mark.parametrize("posterior", ["diagonal", "full"])
+def test_one_importance_sample_is_the_elbo(posterior):
+    cfg = dataclasses.replace(MLP, posterior=posterior)
+    params, x = fresh(cfg).params, jax.random.uniform(KEY, (8, 6, 6, 1))
+    elbo = terms_of(params, x, dataclasses.replace(cfg, rate="sampled"))
+    for objective in ("iwae", "dreg"):
+        bound = terms_of(params, x, dataclasses.replace(cfg, objective=objective))
+        np.testing.assert_allclose(bound.loss, elbo.loss, rtol=1e-4)
+
+
+def test_tc_with_beta_one_is_the_sampled_elbo():
+    params, x = fresh(MLP).params, jax.random.uniform(KEY, (8, 6, 6, 1))
+    for estimator in ("weighted", "stratified"):
+        tc = terms_of(params, x, dataclasses.replace(MLP, objective="tc", tc_estimator=estimator))
+        elbo = terms_of(params, x, dataclasses.replace(MLP, rate="sampled"))
+        np.testing.assert_allclose(tc.loss, elbo.loss, rtol=1e-4)
+        np.testing.assert_allclose(tc.rate, elbo.rate, rtol=1e-3, atol=1e-4)
+
+
+def bound_gradients(objective, samples, draws):
+    """Gradients of the bound over `draws` key seeds: (draws, parameters) of encoder and decoder."""
+    cfg = vae.Config(
+        image_shape=(2, 2, 1), latent_size=1, widths=(2,), batch_size=1, objective=objective, samples=samples
+    )
+    params = fresh(dataclasses.replace(cfg, objective="elbo")).params
+    x = jnp.array([0.1, 0.9, 0.4, 0.6]).reshape(1, 2, 2, 1)
+
+    def gradient(key):
+        grads = jax.grad(lambda p: vae.terms(p, x, key[None], 1.0, HP, cfg)[0].loss.mean())(params)
+        return {part: jnp.concatenate([g.ravel() for g in jax.tree.leaves(grads[part])]) for part in grads}
+
+    return jax.device_get(jax.jit(jax.vmap(gradient))(examples.keys(jax.random.key(7), draws)))
+
+
+def test_dreg_has_the_expectation_of_iwaes_gradient_and_less_noise():
+    """Tucker et al., 2019: unbiased for the encoder, unchanged for the decoder."""
+    iwae, dreg = (bound_gradients(objective, 4, 40_000) for objective in ("iwae", "dreg"))
+    np.testing.assert_allclose(dreg["decoder"], iwae["decoder"], rtol=1e-3, atol=1e-4)
+    difference = dreg["encoder"] - iwae["encoder"]
+    error = difference.std(axis=0) / np.sqrt(len(difference))
+    assert np.all(np.abs(difference.mean(axis=0)) < 4.5 * error + 1e-6)
+    assert np.linalg.norm(iwae["encoder"].mean(axis=0)) > 20 * np.linalg.norm(error)  # there is something to compare
+    assert dreg["encoder"].var(axis=0).sum() < iwae["encoder"].var(axis=0).sum()
+
+
+def test_beta_warm_up_and_free_bits_reach_the_loss():
+    state, step = fresh(MLP), jax.jit(partial(vae.step, cfg=MLP))
+    for hp, weight in ((hparams(beta=0.0), 0.0), (hparams(beta=3.0), 3.0), (hparams(warm_up_steps=4.0), 0.25)):
+        metrics = step(state, batch(), KEY, hp)[1]
+        np.testing.assert_allclose(metrics["loss"], metrics["distortion"] + weight * metrics["rate"], rtol=1e-5)
+    bits = jax.jit(partial(vae.step, cfg=variant("free_bits")))
+    metrics = bits(state, batch(), KEY, hparams(free_bits=50.0))[1]
+    np.testing.assert_allclose(metrics["loss"], metrics["distortion"] + 3 * 50.0, rtol=1e-5)
+
+
+def test_pixels_are_what_the_inputs_say():
+    images = jnp.arange(256, dtype=jnp.uint8).reshape(1, 256, 1, 1)
+    grey, threshold = (
+        vae.pixels(images, keys(1), dataclasses.replace(MLP, inputs=name))[0, :, 0, 0] for name in ("grey", "threshold")
+    )
+    np.testing.assert_allclose(grey, np.arange(256) / 255, rtol=1e-6)
+    np.testing.assert_array_equal(threshold, np.arange(256) > 127)
+
+
+def test_binarised_pixels_are_bernoulli_draws_of_the_grey_level():
+    """Every level over 20,000 draws: frequencies within five standard errors, black and white exact."""
+    images = jnp.tile(jnp.arange(256, dtype=jnp.uint8).reshape(1, 256, 1, 1), (20_000, 1, 1, 1))
+    cfg = dataclasses.replace(MLP, inputs="binarised")
+    drawn = np.asarray(jax.jit(partial(vae.pixels, cfg=cfg))(images, keys(20_000)))[:, :, 0, 0]
+    assert set(np.unique(drawn)) == {0.0, 1.0}
+    p = np.arange(256) / 255
+    errors = np.abs(drawn.mean(0) - p)
+    assert errors[0] == errors[255] == 0
+    assert np.all(errors[1:-1] < 5 * np.sqrt(p * (1 - p) / 20_000)[1:-1])
+    correlation = np.corrcoef(drawn[:, 100], drawn[:, 228])[0, 1]  # the two halves of one random word
+    assert abs(correlation) < 5 / np.sqrt(20_000)
+
+
+def test_an_odd_number_of_pixels_can_be_binarised():
+    images = jnp.full((2, 3, 5, 1), 255, jnp.uint8)
+    np.testing.assert_array_equal(vae.pixels(images, keys(2), MLP), 1.0)
+
+
+def test_evaluate_is_the_mean_over_a_split_that_no_batch_divides(monkeypatch):
+    monkeypatch.setattr(examples.map_batches, "__defaults__", (4,))
+    state, split = fresh(MLP), batch(n=11)
+    got = jax.jit(partial(vae.evaluate, cfg=MLP))(state, split, KEY, HP)
+    pixel_key, code_key = jax.random.split(KEY)
+    x = vae.pixels(split.images, examples.keys(pixel_key, 11), MLP)
+    terms = jax.jit(partial(vae.terms, cfg=MLP))
+    expected, _ = terms(state.params, x, examples.keys(code_key, 11), 1.0, HP)
+    np.testing.assert_allclose(got["loss"], expected.loss.mean(), rtol=1e-5)
+    np.testing.assert_allclose(got["rate"], expected.rate.mean(), rtol=1e-5)
+
+
+def test_codes_reconstructions_and_samples():
+    params, images = fresh(MLP).params, batch().images
+    means = vae.encode(params, images, KEY, MLP)
+    numbers = vae.posterior_numbers(params, vae.pixels(images, examples.keys(KEY, 8), MLP), MLP)
+    expected = [distributions.posterior("diagonal", n).mean() for n in numbers]
+    np.testing.assert_allclose(means, expected, rtol=1e-6)
+    for made in (vae.reconstruct(params, images, KEY, MLP), vae.sample(params, KEY, 8, MLP)):
+        assert made.shape == (8, 6, 6, 1)
+        assert 0 <= made.min() < made.max() <= 1
+    assert np.any(vae.sample(params, KEY, 8, MLP) != vae.sample(params, jax.random.key(1), 8, MLP))
+
+
+def test_a_learned_scale_starts_where_it_is_told_and_moves():
+    cfg = variant("gaussian")
+    state = fresh(cfg)
+    np.testing.assert_allclose(jnp.exp(state.params["log_scale"]), 0.1, rtol=1e-5)
+    state, _ = jax.jit(partial(vae.step, cfg=cfg))(state, batch(), KEY, HP)
+    assert not np.isclose(jnp.exp(state.params["log_scale"]), 0.1, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"latent_size": 0}, "config.latent_size = 0"),
+        ({"samples": 0}, "config.samples = 0"),
+        ({"batch_size": 0}, "config.batch_size"),
+        ({"widths": (10, 0)}, "config.widths"),
+        ({"channels": (1, 2)}, "config.channels"),
+        ({"net": "cnv"}, "config.net = 'cnv'.*did you mean 'conv'"),
+        ({"posterior": "dense"}, "config.posterior"),
+        ({"likelihood": "poisson"}, "config.likelihood"),
+        ({"inputs": "binarized"}, "config.inputs.*did you mean 'binarised'"),
+        ({"objective": "elb"}, "config.objective"),
+        ({"net": "conv", "image_shape": (80, 80, 3)}, "80x80"),
+        ({"net": "flower", "image_shape": (28, 28, 1)}, "28x28"),
+        ({"likelihood": "logistic", "inputs": "binarised"}, "config.likelihood = 'logistic'.*0 or 1"),
+        ({"likelihood": "gaussian", "inputs": "threshold"}, "config.likelihood = 'gaussian'.*0 or 1"),
+        ({"learn_scale": True}, "config.learn_scale"),
+        ({"rate": "free_bits", "posterior": "full"}, "config.rate = 'free_bits'"),
+        ({"rate": "sampled", "objective": "iwae"}, "config.rate = 'sampled'"),
+        ({"objective": "tc", "posterior": "full"}, "config.objective = 'tc'"),
+        ({"objective": "tc", "batch_size": 1}, "config.objective = 'tc'"),
+    ],
+)
+def test_wrong_config_is_refused(change, named):
+    with pytest.raises(SettingError, match=named) as error:
+        vae.Config(**change)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"beta": -0.1}, "hparams.beta = -0.1"),
+        ({"beta": float("nan")}, "hparams.beta"),
+        ({"scale": -1.0}, "hparams.scale = -1.0"),
+        ({"scale": 0.0}, "hparams.scale"),
+        ({"free_bits": -1.0}, "hparams.free_bits"),
+        ({"warm_up_steps": -1.0}, "hparams.warm_up_steps"),
+        ({"learning_rate": 0.0}, "hparams.learning_rate"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(change, named):
+    with pytest.raises(SettingError, match=named):
+        vae.validate(vae.HParams(**change), vae.Config())
+
+
+def test_a_schedule_needs_its_length():
+    with pytest.raises(SettingError, match=r"hparams\.schedule_steps"):
+        vae.validate(vae.HParams(), vae.Config(schedule="cosine"))

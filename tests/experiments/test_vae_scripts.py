@@ -1,0 +1,115 @@
+"""The scripts of the variational autoencoders, as a person runs them, small."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+ALWAYS = {"loss", "terms", "reconstructions", "codes", "samples", "kl_per_latent"}
+MORE = {"traversals", "interpolations"}
+RUNS = {
+    "vae_mnist": (["--preset", "mlp", "--data.source", "digits"], "815,824", ALWAYS | MORE),
+    "vae_flowers": (
+        ["--data.size", "52", "--data.count", "30", "--config.batch-size", "8"],
+        "1,781,474",
+        ALWAYS | MORE | {"flowers"},
+    ),
+    "iwae_mnist": (
+        ["--data.source", "digits", "--config.latent-size", "2", "--config.samples", "3", "--config.batch-size", "100"],
+        "396,388",
+        ALWAYS | {"manifold"},
+    ),
+}
+
+
+def script(name, *args, cwd):
+    command = [sys.executable, str(ROOT / "experiments" / f"{name}.py"), *args]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Each script's small run, made once."""
+    made, root = {}, tmp_path_factory.mktemp("vae")
+
+    def run(name):
+        if name not in made:
+            args = [*RUNS[name][0], "--run.epochs", "1", "--run.name", name]
+            done = script(name, *args, cwd=root)
+            assert done.returncode == 0, done.stderr
+            made[name] = (root / "runs" / name, done.stdout)
+        return made[name]
+
+    return run
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_small_run_from_start_to_figures(name, runs):
+    path, said = runs(name)
+    assert "finished: test/bits_per_dimension" in said
+    assert RUNS[name][1] in said
+    figures = {file.stem: Image.open(file) for file in (path / "figures").iterdir()}
+    assert set(figures) == RUNS[name][2]
+    assert all(min(image.size) > 100 for image in figures.values())
+    result = json.loads((path / "result.json").read_text())
+    assert result["test/negative_elbo"] == pytest.approx(result["test/distortion"] + result["test/rate"], rel=1e-4)
+
+
+def test_a_finished_run_is_evaluated_the_same_each_time(runs):
+    path, _ = runs("vae_mnist")
+    first, again = (script("evaluate_vae", str(path), "--samples", "20", cwd=path.parent) for _ in range(2))
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == again.stdout
+    results = json.loads((path / "evaluation.json").read_text())
+    assert results["experiment"] == "vae_mnist"
+    assert results["inputs"] == "binarised"
+    assert results["negative_log_likelihood"]["samples"] == 20
+    assert f"{results['negative_elbo']['mean']:.3f} +- " in first.stdout
+    elbo, likelihood = results["negative_elbo"]["mean"], results["negative_log_likelihood"]["mean"]
+    assert 100 < likelihood < elbo < 600
+
+
+def test_runs_that_cannot_be_evaluated_are_one_line(runs, tmp_path):
+    done = script("evaluate_vae", str(tmp_path / "none"), cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "is no run directory" in done.stderr
+    unfinished = tmp_path / "unfinished"
+    shutil.copytree(runs("vae_mnist")[0], unfinished)
+    (unfinished / "result.json").unlink()
+    assert "is not finished" in script("evaluate_vae", str(unfinished), cwd=tmp_path).stderr
+    done = script("evaluate_vae", str(unfinished), "--samples", "0", cwd=tmp_path)
+    assert done.stderr == "error: samples = 0 is not allowed: at least 1\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "said"),
+    [
+        ("vae_mnist", ["--config.latent-size", "0"], "config.latent_size = 0"),
+        ("vae_mnist", ["--hparams.beta", "-1"], "hparams.beta = -1.0"),
+        ("vae_mnist", ["--hparams.scale", "-1"], "hparams.scale = -1.0"),
+        ("iwae_mnist", ["--config.samples", "0"], "config.samples = 0"),
+        ("vae_mnist", ["--config.likelihood", "logistic"], "config.likelihood = 'logistic'"),
+        ("vae_mnist", ["--preset", "chaptr"], "preset = 'chaptr' is not allowed.*did you mean 'chapter'"),
+        ("vae_flowers", ["--data.source", "digits"], "28x28"),
+        ("vae_mnist", ["--data.source", "petals", "--data.count", "10"], "80x80"),
+    ],
+)
+def test_wrong_settings_are_one_line_before_a_run_begins(name, args, said, tmp_path):
+    done = script(name, *args, cwd=tmp_path)
+    assert done.returncode == 2
+    assert re.search(said, done.stderr)
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_help_names_the_presets_and_takes_their_values(tmp_path):
+    shown = script("vae_mnist", "--preset", "chapter-effective", "--help", cwd=tmp_path).stdout
+    for part in ("chapter-effective", "0.03125", "--config.latent-size", "--hparams.free-bits"):
+        assert part in shown

@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import UnionType
 from typing import Any, TypeVar
 
 import jax
@@ -20,12 +21,17 @@ from jaxgen.errors import SettingError, UserError, check_choice
 S = TypeVar("S")
 
 
-def parse(default: S, description: str | None, args: Sequence[str] | None = None) -> S:
-    """Settings of the type of `default` from the command line; a wrong one is a one-line `SettingError`."""
+def parse(default: S | UnionType, description: str | None, args: Sequence[str] | None = None) -> Any:
+    """Settings of the type of `default` from the command line; a wrong one is a one-line `SettingError`.
+
+    A union of settings' types in place of a default makes each of them a subcommand, by its name.
+    """
     said = io.StringIO()
+    kind: Any = default if isinstance(default, UnionType) else type(default)
+    start: Any = {} if isinstance(default, UnionType) else {"default": default}
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(type(default), default=default, description=description, args=args)
+            return tyro.cli(kind, **start, description=description, args=args)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
@@ -96,11 +102,11 @@ def chosen(presets: Mapping[str, S], args: Sequence[str]) -> S:
     return next(iter(presets.values()))
 
 
-def main(default: S | Mapping[str, S], run: Callable[[S], Any], description: str | None) -> None:
+def main(default: S | Mapping[str, S] | UnionType, run: Callable[[S], Any], description: str | None) -> None:
     """Parses, runs, and turns what a person can mend into one line and an exit code (2: settings, 1: the rest).
 
     `default` may be several settings by name, each with its name in a field `preset`: `--preset` selects one, and
-    further options change it.
+    further options change it. Or a union of settings' types, each a subcommand.
     """
     try:
         keep_freed_memory()

@@ -98,3 +98,16 @@ def test_a_preset_is_where_other_options_start(args, expected):
 def test_a_preset_that_is_none_is_refused(args):
     with pytest.raises(SettingError, match=r"preset = .*one of slow, fast"):
         cli.chosen(PRESETS, args)
+
+
+@pytest.mark.parametrize("args", [["inner", "--learning-rate", "0.5"], ["outer", "--net", "conv"]])
+def test_a_union_of_settings_makes_subcommands(args):
+    expected = Inner(0.5) if args[0] == "inner" else Outer(net="conv")
+    assert cli.parse(Inner | Outer, None, args) == expected
+
+
+@pytest.mark.parametrize("args", [[], ["iner"], ["inner", "--net", "conv"]])
+def test_a_wrong_subcommand_is_one_line(args):
+    with pytest.raises(SettingError) as error:
+        cli.parse(Inner | Outer, None, args)
+    assert "\n" not in str(error.value)

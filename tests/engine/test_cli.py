@@ -1,3 +1,7 @@
+import os
+import platform
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -111,3 +115,27 @@ def test_a_wrong_subcommand_is_one_line(args):
     with pytest.raises(SettingError) as error:
         cli.parse(Inner | Outer, None, args)
     assert "\n" not in str(error.value)
+
+
+FAULTS = """
+import resource, sys
+import numpy as np
+from jaxgen.engine import cli
+if sys.argv[1] == "keep":
+    cli.keep_freed_memory()
+np.ones(2**23)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    np.ones(2**23)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator")
+def test_freed_memory_is_kept():
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
+    faults = {
+        how: int(subprocess.run([sys.executable, "-c", FAULTS, how], env=environment, capture_output=True).stdout)
+        for how in ("keep", "give back")
+    }
+    assert faults["keep"] < faults["give back"] / 2

@@ -72,26 +72,25 @@ def keep_freed_memory() -> None:
     if not hasattr(libc, "mallopt"):  # another C library
         return
     libc.mallopt(_M_ARENA_MAX, 1)  # one heap for all threads: what one frees another can use
-    libc.mallopt(_M_MMAP_THRESHOLD, 2**31 - 1)
-    libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    libc.mallopt(_M_MMAP_THRESHOLD, -1)
+    libc.mallopt(_M_TRIM_THRESHOLD, -1)
     libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = (
         ctypes.c_void_p,
         [ctypes.c_size_t],
         [ctypes.c_void_p],
     )
     libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    block = libc.malloc(_HEAP_BYTES)  # address space, no memory: the heap grows by it and keeps it
+    size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    block = libc.malloc(size)  # address space, no memory: the heap grows by it and keeps it
     if block:
         first = -(-block // _HUGE_PAGE_BYTES) * _HUGE_PAGE_BYTES
-        libc.madvise(first, _HEAP_BYTES - _HUGE_PAGE_BYTES, _MADV_HUGEPAGE)
+        libc.madvise(first, size - _HUGE_PAGE_BYTES, _MADV_HUGEPAGE)
         libc.free(block)
 
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX, _MADV_HUGEPAGE = -1, -3, -8, 14
 """Names of options in glibc's malloc.h and Linux's mman.h."""
 _HUGE_PAGE_BYTES = 2**21
-_HEAP_BYTES = 2**31 - 2**24
-"""Below the trim threshold, so that it is kept."""
 
 
 def _machine() -> str:

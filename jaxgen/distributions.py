@@ -29,16 +29,16 @@ def _distrax() -> Any:
 
     It asks for TensorFlow and uses nothing of it; where that is installed it is hidden meanwhile, 4 s less.
     """
-    hidden = "tensorflow" not in sys.modules
-    if hidden:
-        sys.modules["tensorflow"] = None  # type: ignore[assignment]
+    hidden = sys.modules.pop("tensorflow", None)
+    sys.modules["tensorflow"] = None  # type: ignore[assignment]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # its parts' own, about one another
             import distrax
     finally:
-        if hidden:
-            del sys.modules["tensorflow"]
+        del sys.modules["tensorflow"]
+        if hidden is not None:
+            sys.modules["tensorflow"] = hidden
     return distrax
 
 

@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import UnionType
 from typing import Any, TypeVar
 
 import jax
@@ -20,12 +21,17 @@ from jaxgen.errors import SettingError, UserError, check_choice
 S = TypeVar("S")
 
 
-def parse(default: S, description: str | None, args: Sequence[str] | None = None) -> S:
-    """Settings of the type of `default` from the command line; a wrong one is a one-line `SettingError`."""
+def parse(default: S | UnionType, description: str | None, args: Sequence[str] | None = None) -> Any:
+    """Settings of the type of `default` from the command line; a wrong one is a one-line `SettingError`.
+
+    A union of settings' types in place of a default makes each of them a subcommand, by its name.
+    """
     said = io.StringIO()
+    kind: Any = default if isinstance(default, UnionType) else type(default)
+    start: Any = {} if isinstance(default, UnionType) else {"default": default}
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(type(default), default=default, description=description, args=args)
+            return tyro.cli(kind, **start, description=description, args=args)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
@@ -54,25 +60,37 @@ def use_compilation_cache() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Lets the allocator keep what it frees: XLA asks for the same large buffers again and again.
+    """Lets the allocator keep what it frees, and on huge pages: XLA asks for the same large buffers again and again.
 
-    By default glibc gives each one back to the kernel and has the next one's pages zeroed anew, which can take longer
-    than the arithmetic on them. Changes no number; does nothing on other systems or where the environment variables
-    of glibc's malloc are set.
+    By default glibc gives each one back to the kernel and has the next one's pages, 4 KiB each, zeroed anew, which can
+    take longer than the arithmetic on them. Changes no number; does nothing on other systems or where the environment
+    variables of glibc's malloc are set.
     """
-    if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):
+    if sys.platform != "linux" or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         return
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except AttributeError:  # another C library
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallopt"):  # another C library
         return
-    mallopt(_M_ARENA_MAX, 1)  # one heap for all threads: what one frees another can use
-    mallopt(_M_MMAP_THRESHOLD, 2**31 - 1)
-    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    libc.mallopt(_M_ARENA_MAX, 1)  # one heap for all threads: what one frees another can use
+    libc.mallopt(_M_MMAP_THRESHOLD, -1)
+    libc.mallopt(_M_TRIM_THRESHOLD, -1)
+    libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = (
+        ctypes.c_void_p,
+        [ctypes.c_size_t],
+        [ctypes.c_void_p],
+    )
+    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    block = libc.malloc(size)  # address space, no memory: the heap grows by it and keeps it
+    if block:
+        first = -(-block // _HUGE_PAGE_BYTES) * _HUGE_PAGE_BYTES
+        libc.madvise(first, size - _HUGE_PAGE_BYTES, _MADV_HUGEPAGE)
+        libc.free(block)
 
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-"""Names of options in glibc's malloc.h."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX, _MADV_HUGEPAGE = -1, -3, -8, 14
+"""Names of options in glibc's malloc.h and Linux's mman.h."""
+_HUGE_PAGE_BYTES = 2**21
 
 
 def _machine() -> str:
@@ -96,11 +114,11 @@ def chosen(presets: Mapping[str, S], args: Sequence[str]) -> S:
     return next(iter(presets.values()))
 
 
-def main(default: S | Mapping[str, S], run: Callable[[S], Any], description: str | None) -> None:
+def main(default: S | Mapping[str, S] | UnionType, run: Callable[[S], Any], description: str | None) -> None:
     """Parses, runs, and turns what a person can mend into one line and an exit code (2: settings, 1: the rest).
 
     `default` may be several settings by name, each with its name in a field `preset`: `--preset` selects one, and
-    further options change it.
+    further options change it. Or a union of settings' types, each a subcommand.
     """
     try:
         keep_freed_memory()

@@ -178,28 +178,41 @@ def _wide(at: _Geometry) -> patches.Wide:
     return "CHWN" if at.layout == "CHWN" else "HWNC"
 
 
+def _few_input(channels: int, kernels: int, at: _Geometry) -> bool:
+    """Whether the input, on the grid, is the side with fewer channels."""
+    return channels * math.prod(at.strides) <= kernels
+
+
 def _layouts(channels: int, kernels: int, at: _Geometry) -> tuple[patches.Wide, patches.Wide]:
     """Layouts of the inputs and of the outputs of a correlation on the grid, by the formulation it takes."""
     if not _few(channels, kernels):
         return "HWNC", "HWNC"
-    few_input = channels * math.prod(at.strides) <= kernels
-    return ("CHWN", _wide(at)) if few_input else (_wide(at), "CHWN")
+    return ("CHWN", _wide(at)) if _few_input(channels, kernels, at) else (_wide(at), "CHWN")
 
 
 def _cpu(x: Array, w: Array, at: _Geometry) -> Array:
-    inputs, outputs = _layouts(w.shape[2], w.shape[3], at)
-    x, kernel = _to_grid(_turn(x, at.layout, inputs), at, inputs), _kernel_to_grid(w, at)
-    y = patches.correlate(x, kernel, _wide(at)) if _few(*w.shape[2:]) else winograd.correlate(x, kernel)
+    channels, kernels = w.shape[2:]
+    inputs, outputs = _layouts(channels, kernels, at)
+    x = _to_grid(_turn(x, at.layout, inputs), at, inputs)
+    if not _few(channels, kernels):
+        y = winograd.correlate(x, _kernel_to_grid(w, at))
+    elif _few_input(channels, kernels, at):
+        y = patches.correlate(x, w, True, _wide(at), at.strides)
+    else:
+        y = patches.correlate(x, _kernel_to_grid(w, at), False, _wide(at))
     return _turn(y, outputs, at.layout)
 
 
 def _cpu_x(g: Array, w: Array, at: _Geometry) -> Array:
-    inputs, outputs = _layouts(w.shape[2], w.shape[3], at)
-    g, kernel = _turn(g, at.layout, outputs), _kernel_to_grid(w, at)
-    if _few(*w.shape[2:]):
-        x = patches.correlate_input_gradient(g, kernel, _wide(at))
+    channels, kernels = w.shape[2:]
+    inputs, outputs = _layouts(channels, kernels, at)
+    g = _turn(g, at.layout, outputs)
+    if not _few(channels, kernels):
+        x = winograd.correlate_input_gradient(g, _kernel_to_grid(w, at))
+    elif _few_input(channels, kernels, at):
+        x = patches.correlate_input_gradient(g, w, True, _wide(at), at.strides)
     else:
-        x = winograd.correlate_input_gradient(g, kernel)
+        x = patches.correlate_input_gradient(g, _kernel_to_grid(w, at), False, _wide(at))
     return _turn(_from_grid(x, at, inputs), inputs, at.layout)
 
 
@@ -207,12 +220,11 @@ def _cpu_w(x: Array, g: Array, at: _Geometry) -> Array:
     channels, kernels = x.shape[at.layout.index("C")], g.shape[at.layout.index("C")]
     inputs, outputs = _layouts(channels, kernels, at)
     x, g = _to_grid(_turn(x, at.layout, inputs), at, inputs), _turn(g, at.layout, outputs)
-    if _few(channels, kernels):
-        few_input = channels * math.prod(at.strides) <= kernels
-        kernel = patches.correlate_kernel_gradient(x, g, at.taps, few_input, _wide(at))
-    else:
-        kernel = winograd.correlate_kernel_gradient(x, g)
-    return _kernel_from_grid(kernel, at)
+    if not _few(channels, kernels):
+        return _kernel_from_grid(winograd.correlate_kernel_gradient(x, g), at)
+    if _few_input(channels, kernels, at):
+        return patches.correlate_kernel_gradient(x, g, at.kernel, True, _wide(at), at.strides)
+    return _kernel_from_grid(patches.correlate_kernel_gradient(x, g, at.taps, False, _wide(at)), at)
 
 
 def _by_platform(cpu: Callable[..., Array], vendor: Callable[..., Array], a: Array, b: Array, at: _Geometry) -> Array:

@@ -1,3 +1,7 @@
+import os
+import platform
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -98,3 +102,40 @@ def test_a_preset_is_where_other_options_start(args, expected):
 def test_a_preset_that_is_none_is_refused(args):
     with pytest.raises(SettingError, match=r"preset = .*one of slow, fast"):
         cli.chosen(PRESETS, args)
+
+
+@pytest.mark.parametrize("args", [["inner", "--learning-rate", "0.5"], ["outer", "--net", "conv"]])
+def test_a_union_of_settings_makes_subcommands(args):
+    expected = Inner(0.5) if args[0] == "inner" else Outer(net="conv")
+    assert cli.parse(Inner | Outer, None, args) == expected
+
+
+@pytest.mark.parametrize("args", [[], ["iner"], ["inner", "--net", "conv"]])
+def test_a_wrong_subcommand_is_one_line(args):
+    with pytest.raises(SettingError) as error:
+        cli.parse(Inner | Outer, None, args)
+    assert "\n" not in str(error.value)
+
+
+FAULTS = """
+import resource, sys
+import numpy as np
+from jaxgen.engine import cli
+if sys.argv[1] == "keep":
+    cli.keep_freed_memory()
+np.ones(2**23)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    np.ones(2**23)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator")
+def test_freed_memory_is_kept():
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
+    faults = {
+        how: int(subprocess.run([sys.executable, "-c", FAULTS, how], env=environment, capture_output=True).stdout)
+        for how in ("keep", "give back")
+    }
+    assert faults["keep"] < faults["give back"] / 2

@@ -1,0 +1,125 @@
+"""Milliseconds of ours and of others, taken in turn in one process, and the ratios between them."""
+
+import math
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from types import FrameType
+from typing import Any
+
+from tqdm import tqdm
+
+from jaxgen.errors import check_at_least
+
+Run = Callable[[int], float]
+"""Does so many steps and returns the seconds they took."""
+Row = dict[str, Any]
+"""Fields `name, ours_ms, peer, peer_ms, ratio, rounds` (null where there is no peer), and what else there is to say."""
+
+PATIENCE = 300
+"""Seconds a peer may take to warm up, which for torch.compile is to build its program."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What all subcommands have; `measure` yields their rows."""
+
+    rounds: int = 5
+    """Times each side is measured, in turn."""
+    out: Path = Path("benchmark.jsonl")
+    """File the JSON lines are appended to."""
+
+    def __post_init__(self) -> None:
+        check_at_least("rounds", self.rounds, 1)
+
+    def measure(self) -> Iterator[Row]:
+        """The rows, each as soon as it is known."""
+        raise NotImplementedError
+
+
+def say(text: str) -> None:
+    """A line between progress bars."""
+    tqdm.write(text)
+
+
+def left_out(name: str, error: BaseException) -> None:
+    """Says that a peer is missing, and why."""
+    reason = (str(error).splitlines() or [""])[0][:120]
+    say(f"{name} is left out: {type(error).__name__}: {reason}")
+
+
+@contextmanager
+def _at_most(seconds: int) -> Iterator[None]:
+    def late(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"not ready after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def steps_for(run: Run, seconds: float) -> int:
+    """Steps that take about so many seconds, from a run of a tenth of them; the first step, which compiles, apart."""
+    run(1)
+    steps = 1
+    while (took := run(steps)) < seconds / 10:
+        steps *= 4
+    return max(1, round(steps * seconds / took))
+
+
+def warm_up(runs: dict[str, Run], steps: int, seconds: float, bar: Any) -> dict[str, int]:
+    """Steps of a measurement of each, `steps` or if 0 about `seconds` long; a peer that fails is said and left out."""
+    found = {}
+    for name, run in runs.items():
+        bar.set_postfix_str(f"warming up: {name}")
+        if name.startswith("our"):
+            found[name] = steps_for(run, seconds) if steps == 0 else _first(run, steps)
+        else:
+            try:
+                with _at_most(PATIENCE):
+                    found[name] = steps_for(run, seconds) if steps == 0 else _first(run, steps)
+            except Exception as error:  # a peer's own trouble (no compiler for torch.compile, say) ends only its row
+                left_out(name, error)
+        bar.update()
+    return found
+
+
+def _first(run: Run, steps: int) -> int:
+    run(min(steps, 10))
+    return steps
+
+
+def interleave(runs: dict[str, Run], steps: int, seconds: float, rounds: int, what: str) -> dict[str, list[float]]:
+    """Milliseconds a step of each of `runs`, in `rounds` turns after a warm-up; peers that fail are missing in it."""
+    with tqdm(total=len(runs) * (rounds + 1), desc=what, unit="run", leave=False) as bar:
+        counts = warm_up(runs, steps, seconds, bar)
+        times: dict[str, list[float]] = {name: [] for name in counts}
+        for _ in range(rounds):
+            for name, count in counts.items():
+                bar.set_postfix_str(name)
+                times[name].append(runs[name](count) / count * 1e3)
+                bar.update()
+    return times
+
+
+def compare(name: str, ours: list[float], peer: str | None, theirs: list[float]) -> Row:
+    """A row: medians, their ratio (above 1 is ahead), and the ratio of each round."""
+    row: Row = {"name": name, "ours_ms": round(median(ours), 4), "peer": peer, "peer_ms": None, "ratio": None}
+    if peer is not None:
+        row["peer_ms"] = round(median(theirs), 4)
+        row["ratio"] = round(median(theirs) / median(ours), 3)
+        row["ratios"] = [round(b / a, 3) for a, b in zip(ours, theirs, strict=True)]
+    return {**row, "rounds": len(ours)}
+
+
+def geometric_mean(ratios: Iterable[float]) -> float:
+    """exp of the mean logarithm; nan of none."""
+    logs = [math.log(ratio) for ratio in ratios]
+    return math.exp(sum(logs) / len(logs)) if logs else math.nan

@@ -1,0 +1,64 @@
+"""Rows as an aligned table, and the machine they hold for."""
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+from benchmarks.measuring import Row
+
+PACKAGES = ("jax", "torch", "keras", "tensorflow-cpu", "tensorflow")
+
+
+def machine() -> str:
+    """Processor, cores this process may use, and the versions that were measured."""
+    versions = []
+    for package in PACKAGES:
+        try:
+            versions.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            continue
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return ", ".join([_processor(), f"{cores} cores", f"Python {platform.python_version()}", *versions])
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def table(rows: list[Row]) -> str:
+    """The columns any of `rows` fills, aligned; the spread is that of the ratios of single rounds."""
+    heads = ["name", "ours ms", "peer", "peer ms", "ratio", "spread", "loop ms", "loop ratio", "GFLOP/s"]
+    cells = [_cells(row) for row in rows]
+    used = [i for i in range(len(heads)) if any(line[i] for line in cells)]
+    lines = [[line[i] for i in used] for line in [heads, *cells]]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(used))]
+    marks = ["<" if heads[i] in ("name", "peer") else ">" for i in used]
+    columns = list(zip(marks, widths, strict=True))
+    return "\n".join(
+        "  ".join(f"{cell:{mark}{width}}" for cell, (mark, width) in zip(line, columns, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _cells(row: Row) -> list[str]:
+    spread = row.get("ratios")
+    return [
+        row["name"],
+        _number(row["ours_ms"], 3),
+        row["peer"] or "",
+        _number(row["peer_ms"], 3),
+        _number(row["ratio"], 2),
+        f"{min(spread):.2f} to {max(spread):.2f}" if spread else "",
+        _number(row.get("loop_ms"), 3),
+        _number(row.get("loop_ratio"), 2),
+        _number(row.get("gflops"), 0),
+    ]
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"

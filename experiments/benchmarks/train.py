@@ -1,0 +1,194 @@
+"""Training steps of each model: the engine's compiled loop, our step from a Python loop, PyTorch, Keras.
+
+Images are random bytes of the data's shape: the work does not depend on what they show.
+"""
+
+import importlib
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.measuring import Measurement, Row, Run, compare, interleave, left_out, say
+from jaxgen.algorithms import autoencoder, vae
+from jaxgen.engine import loop
+from jaxgen.errors import check_at_least, check_choice
+
+OURS, STEP = "ours", "our step in a Python loop"
+
+
+class Model(NamedTuple):
+    """A row: our side, and the functions of `peers/` that make the other."""
+
+    algorithm: Any
+    cfg: Any
+    hp: Any
+    pytorch: str
+    """module.function(net, images, batch_size, channels_last, compiled) -> Run."""
+    keras: str
+    """module.function(net, images, batch_size) -> Run."""
+    net: str
+    """What those functions know the model as."""
+    layouts: tuple[bool, ...] = (False, True)
+    """Values of channels_last that make a difference."""
+
+
+_autoencoder = partial(Model, autoencoder, pytorch="pytorch.autoencoder_trainer", keras="keras.autoencoder_trainer")
+_vae = partial(Model, vae, pytorch="pytorch_vae.vae_trainer", keras="keras_vae.vae_trainer")
+_one_sample = partial(vae.Config, rate="sampled", optimizer="adamax")
+
+MODELS = {
+    "dense_ae": _autoencoder(
+        cfg=autoencoder.Config(), hp=autoencoder.HParams(learning_rate=1e-2), net="dense", layouts=(False,)
+    ),
+    "conv_ae": _autoencoder(
+        cfg=autoencoder.Config(net="conv", optimizer="rmsprop", batch_size=64), hp=autoencoder.HParams(), net="conv"
+    ),
+    "mlp_vae": _vae(cfg=vae.Config(inputs="binarised"), hp=vae.HParams(), net="mlp_vae", layouts=(False,)),
+    "mnist_vae": _vae(cfg=_one_sample(net="conv", latent_size=2, batch_size=32), hp=vae.HParams(), net="mnist_vae"),
+    "flower_vae": _vae(
+        cfg=_one_sample(net="flower", image_shape=(80, 80, 3), latent_size=10, posterior="full", batch_size=20),
+        hp=vae.HParams(learning_rate=3e-4, beta=0.0006),
+        net="flower_vae",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Train(Measurement):
+    """Milliseconds of a training step: ours, PyTorch (eager and compiled) and Keras."""
+
+    models: tuple[str, ...] = tuple(MODELS)
+    """Models to measure."""
+    steps: int = 0
+    """Training steps a measurement; 0: about `seconds` long."""
+    seconds: float = 2.0
+    """Length of a measurement with `steps` 0."""
+    compiled: bool = True
+    """Measure torch.compile, which builds its programs first: up to minutes a model."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least("steps", self.steps, 0)
+        check_at_least("seconds", self.seconds, 0.01)
+        for model in self.models:
+            check_choice("models", model, MODELS)
+
+    def measure(self) -> Iterator[Row]:
+        """One row a model and peer."""
+        for name in self.models:
+            model = MODELS[name]
+            data = images(model.cfg.image_shape)
+            runs = {**ours(model, data), **peers(model, data, self.compiled)}
+            times = interleave(runs, self.steps, self.seconds, self.rounds, name)
+            rows = [compare(name, times[OURS], peer, theirs) for peer, theirs in times.items() if peer != OURS]
+            say(f"{name}: ours {rows[0]['ours_ms']:.3f} ms a step, {best_peer(rows)}")
+            yield from rows
+
+    def conclude(self, rows: list[Row]) -> Iterator[str]:
+        """The best peer of each model."""
+        for name in self.models:
+            yield f"{name}: {best_peer([row for row in rows if row['name'] == name])}"
+
+
+def best_peer(rows: list[Row]) -> str:
+    """Of the rows of one model, the fastest peer that is not ours."""
+    others = [row for row in rows if row["peer"] != STEP]
+    if not others:
+        return "no peer"
+    best = min(others, key=lambda row: row["peer_ms"])
+    return f"best peer: {best['peer']}, ratio {best['ratio']:.2f}"
+
+
+def images(shape: tuple[int, int, int]) -> np.ndarray:
+    """As many as MNIST has, or 2,000 large ones."""
+    count = 60_000 if math.prod(shape) < 1_000 else 2_000
+    return np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
+def ours(model: Model, images: np.ndarray) -> dict[str, Run]:
+    """Our training loop as the engine runs it, and the same step, compiled by itself, called from a Python loop."""
+    algorithm, cfg = model.algorithm, model.cfg
+    data = algorithm.Batch(jax.device_put(images), jnp.zeros(len(images), jnp.int32))
+    hp, run_keys = jax.tree.map(jnp.float32, model.hp), loop.keys(0)
+    return {
+        OURS: _in_chunks(algorithm, cfg, hp, run_keys, data),
+        STEP: _in_python(algorithm, cfg, hp, run_keys, data),
+    }
+
+
+def _in_chunks(algorithm: Any, cfg: Any, hp: Any, run_keys: loop.Keys, data: Any) -> Run:
+    per_epoch = len(data.images) // cfg.batch_size
+    state = jax.eval_shape(partial(algorithm.init, cfg=cfg), run_keys.init, hp)
+    batch = jax.tree.map(lambda leaf: leaf[: cfg.batch_size], data)
+    metrics = len(loop.metric_names(algorithm, state, batch, run_keys.step, hp, cfg))
+    carry = jax.jit(partial(loop.start, algorithm, cfg=cfg, metrics=metrics))(run_keys.init, hp)
+    run_chunk = partial(loop.run_chunk, algorithm=algorithm, cfg=cfg, log_every=max(1, per_epoch // 10), rows=128)
+    chunk = jax.jit(run_chunk, donate_argnums=0)
+
+    def run(steps: int) -> float:
+        nonlocal carry
+        began = time.perf_counter()
+        for done in range(0, steps, per_epoch):
+            last = min(steps - done, per_epoch)
+            carry, rows = chunk(carry, run_keys, hp, data, jnp.int32(0), jnp.int32(last))
+            jax.device_get(rows)
+        return time.perf_counter() - began
+
+    return run
+
+
+def _in_python(algorithm: Any, cfg: Any, hp: Any, run_keys: loop.Keys, data: Any) -> Run:
+    """The batch is gathered and the key folded in the compiled step: the best a Python loop can do."""
+    count = len(data.images)
+    per_epoch = count // cfg.batch_size
+    permute = jax.jit(lambda key: jnp.argsort(jax.random.bits(key, (count,))))
+    state = jax.jit(partial(algorithm.init, cfg=cfg))(run_keys.init, hp)
+
+    @partial(jax.jit, donate_argnums=0)
+    def step(state: Any, data: Any, order: jax.Array, t: Any) -> Any:
+        index = jax.lax.dynamic_slice_in_dim(order, (t % per_epoch) * cfg.batch_size, cfg.batch_size)
+        batch = jax.tree.map(lambda leaf: leaf[index], data)
+        return algorithm.step(state, batch, jax.random.fold_in(run_keys.step, t), hp, cfg)
+
+    def run(steps: int) -> float:
+        nonlocal state
+        began = time.perf_counter()
+        for t in range(steps):
+            if t % per_epoch == 0:
+                order = permute(jax.random.fold_in(run_keys.order, t))
+            state, metrics = step(state, data, order, np.int32(t))
+        jax.block_until_ready(metrics)
+        return time.perf_counter() - began
+
+    return run
+
+
+def peers(model: Model, images: np.ndarray, compiled: bool) -> dict[str, Run]:
+    """The other side's trainers that can be had here."""
+    work = model.net, images, model.cfg.batch_size
+    found: dict[str, Run] = {}
+    try:
+        make = _function(model.pytorch)
+        for built, channels_last in itertools.product((False, True) if compiled else (False,), model.layouts):
+            name = f"PyTorch {'compiled' if built else 'eager'}{', channels last' if channels_last else ''}"
+            found[name] = make(*work, channels_last=channels_last, compiled=built)
+    except ImportError as error:
+        left_out("PyTorch", error)
+    try:
+        found["Keras"] = _function(model.keras)(*work)
+    except ImportError as error:
+        left_out("Keras", error)
+    return found
+
+
+def _function(path: str) -> Callable[..., Run]:
+    module, name = path.split(".")
+    return getattr(importlib.import_module(f"peers.{module}"), name)

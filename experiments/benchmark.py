@@ -1,9 +1,9 @@
 """Ours against others at the same work, interleaved in one run: medians over rounds, and the ratio to ours.
 
     pip install -e ".[bench]"
-    python experiments/benchmark.py conv           # forward and gradients of every convolutional layer: 10 minutes
-    python experiments/benchmark.py train          # training steps of every model: 15 minutes
-    python experiments/benchmark.py startup        # seconds from Enter to the first finished step: 10 minutes
+    python experiments/benchmark.py conv           # forward and gradients of every convolutional layer: 3 minutes
+    python experiments/benchmark.py train          # training steps of every model: 10 minutes
+    python experiments/benchmark.py startup        # seconds from Enter to the first finished step: 5 minutes
 
 A ratio is the other's time over ours: above 1 we are ahead. One JSON line a row goes to --out, a table to the screen.
 A peer that is not installed is said and left out. `train --help` and so on list a subcommand's options.

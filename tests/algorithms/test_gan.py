@@ -27,11 +27,18 @@ FULL = dataclasses.replace(
     augment=("translation", "cutout"),
 )
 ALTERNATING = dataclasses.replace(PLAIN, loss="wasserstein", penalty="gradient", critic_steps=2, ema=True)
-CONFIGS = {"plain": PLAIN, "small": SMALL, "full": FULL, "alternating": ALTERNATING}
 RATES = optimizers.HParams(learning_rate=1e-2)
 HP = jax.tree.map(jnp.float32, gan.HParams(RATES, RATES, real_target=0.95))
 KEY = jax.random.key(0)
-each = pytest.mark.parametrize("cfg", CONFIGS.values(), ids=CONFIGS)
+each = pytest.mark.parametrize(
+    "cfg",
+    [
+        pytest.param(PLAIN, id="plain"),
+        pytest.param(SMALL, id="small"),
+        pytest.param(FULL, id="full", marks=pytest.mark.slow),
+        pytest.param(ALTERNATING, id="alternating"),
+    ],
+)
 
 
 def batch(n=8, seed=1):
@@ -199,7 +206,14 @@ def test_pmap_and_shard_map_equal_the_whole_batch(cfg):
         chex.assert_trees_all_close(got_state.params, expected_state.params, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("cfg", [SMALL, FULL], ids=["small", "full"])
+@pytest.mark.parametrize(
+    "cfg",
+    [
+        pytest.param(PLAIN, id="plain"),
+        pytest.param(SMALL, id="small", marks=pytest.mark.slow),
+        pytest.param(FULL, id="full", marks=pytest.mark.slow),
+    ],
+)
 def test_vmapped_equals_alone(cfg):
     rates = jnp.array([0.01, 0.003])
     hps = jax.tree.map(lambda x: jnp.full(2, x), HP)

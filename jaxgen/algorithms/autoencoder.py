@@ -12,7 +12,7 @@ import optax
 from jaxtyping import Array, Float, Int, UInt8
 
 from jaxgen import losses
-from jaxgen.algorithms import optimizers
+from jaxgen.algorithms import examples, optimizers
 from jaxgen.algorithms.optimizers import HParams as HParams
 from jaxgen.errors import check_at_least, check_choice, refuse
 from jaxgen.nets import autoencoders as nets
@@ -20,7 +20,7 @@ from jaxgen.nets import autoencoders as nets
 Params = Any
 Metrics = dict[str, Float[Array, ""]]
 
-MAP_BATCH = 500
+MAP_BATCH = examples.MAP_BATCH
 """Images a whole-split function looks at at once."""
 
 
@@ -120,7 +120,7 @@ def encode(params: Params, images: UInt8[Array, "b h w c"], cfg: Config) -> Floa
 
 def encode_all(params: Params, images: UInt8[Array, "n h w c"], cfg: Config) -> Float[Array, "n k"]:
     """Codes of a whole split, in the memory of `MAP_BATCH` images."""
-    return jax.lax.map(lambda image: encode(params, image[None], cfg)[0], images, batch_size=MAP_BATCH)
+    return examples.map_batches(lambda images: encode(params, images, cfg), images, MAP_BATCH)
 
 
 def decode(params: Params, codes: Float[Array, "b k"], cfg: Config) -> Float[Array, "b h w c"]:
@@ -162,7 +162,5 @@ def step(
 
 def evaluate(state: State, batch: Batch, key: Array, hp: HParams, cfg: Config) -> Metrics:
     """Mean losses over all of `batch`, which may be a whole split; memory stays that of `MAP_BATCH` images."""
-    nats = jax.lax.map(
-        lambda image: reconstruction_loss(state.params, image[None], cfg)[0], batch.images, batch_size=MAP_BATCH
-    )
+    nats = examples.map_batches(lambda images: reconstruction_loss(state.params, images, cfg), batch.images, MAP_BATCH)
     return _metrics(nats.mean(), cfg)

@@ -126,9 +126,7 @@ def ours(model: Model, images: np.ndarray) -> dict[str, Run]:
 
 def _in_chunks(algorithm: Any, cfg: Any, hp: Any, run_keys: loop.Keys, data: Any) -> Run:
     per_epoch = len(data.images) // cfg.batch_size
-    state = jax.eval_shape(partial(algorithm.init, cfg=cfg), run_keys.init, hp)
-    batch = jax.tree.map(lambda leaf: leaf[: cfg.batch_size], data)
-    metrics = len(loop.metric_names(algorithm, state, batch, run_keys.step, hp, cfg))
+    metrics = len(loop.metric_names(algorithm, run_keys.init, hp, data, cfg))
     carry = jax.jit(partial(loop.start, algorithm, cfg=cfg, metrics=metrics))(run_keys.init, hp)
     run_chunk = partial(loop.run_chunk, algorithm=algorithm, cfg=cfg, log_every=max(1, per_epoch // 10), rows=128)
     chunk = jax.jit(run_chunk, donate_argnums=0)

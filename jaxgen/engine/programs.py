@@ -55,7 +55,7 @@ class Programs:
     def _spread(self, function: Any, *stacked: bool) -> Any:
         if self._population is None:
             return function
-        return members.spread(function, stacked, members.mesh(len(self._population.seeds)))
+        return members.spread(function, stacked, len(self._population.seeds))
 
     def _metric_names(self, train: Any) -> tuple[str, ...]:
         key, hp = self.keys.init, self.hp

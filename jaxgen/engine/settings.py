@@ -24,6 +24,9 @@ class RunSettings:
     """Root of everything random in the run."""
     seeds: int = 1
     """Runs in one program, with seeds `seed`, `seed` + 1, ...; above 1 every metric is a list, one number a run."""
+    cpu_devices: int | None = None
+    """Single-threaded devices the processor is cut into, which members (`seeds`) are spread over; 0: one device with
+    all threads. Default: with many members one a core, else 0."""
     epochs: int = 5
     """Passes over the training split; may be raised to go on with a finished run."""
     log_every: int = 0
@@ -46,6 +49,7 @@ class RunSettings:
 
 FREE = (
     "run.root",
+    "run.cpu_devices",
     "run.draw_every",
     "run.save_every",
     "run.keep",
@@ -60,6 +64,8 @@ def validate(run: RunSettings) -> None:
     """Refuses run settings out of range."""
     for field in ("epochs", "seeds", "evaluate_every", "save_every", "keep"):
         check_at_least(f"run.{field}", getattr(run, field), 1)
+    if run.cpu_devices is not None:
+        check_at_least("run.cpu_devices", run.cpu_devices, 0)
     for field in ("seed", "log_every", "draw_every", "chunk_steps"):
         check_at_least(f"run.{field}", getattr(run, field), 0)
     if run.seed + run.seeds > 2**32:

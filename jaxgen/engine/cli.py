@@ -22,17 +22,20 @@ from jaxgen.errors import SettingError, UserError, check_choice
 S = TypeVar("S")
 
 
-def parse(default: S | UnionType, description: str | None, args: Sequence[str] | None = None) -> Any:
+def parse(
+    default: S | UnionType, description: str | None, args: Sequence[str] | None = None, others: bool = False
+) -> Any:
     """Settings of the type of `default` from the command line; a wrong one is a one-line `SettingError`.
 
-    A union of settings' types in place of a default makes each of them a subcommand, by its name.
+    A union of settings' types in place of a default makes each of them a subcommand, by its name. With `others`, a
+    pair: the settings, and the words that are none of theirs.
     """
     said = io.StringIO()
     kind: Any = default if isinstance(default, UnionType) else type(default)
     start: Any = {} if isinstance(default, UnionType) else {"default": default}
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(kind, **start, description=description, args=args)
+            return tyro.cli(kind, **start, description=description, args=args, return_unknown_args=others)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
@@ -121,13 +124,27 @@ def main(default: S | Mapping[str, S] | UnionType, run: Callable[[S], Any], desc
     `default` may be several settings by name, each with its name in a field `preset`: `--preset` selects one, and
     further options change it. Or a union of settings' types, each a subcommand.
     """
-    try:
-        keep_freed_memory()
-        use_compilation_cache()
-        settings = parse(chosen(default, sys.argv[1:]) if isinstance(default, Mapping) else default, description)
+
+    def launch() -> None:
+        settings = parse_chosen(default, description, sys.argv[1:])
         if hasattr(settings, "run"):
             devices.place(settings.run.cpu_devices, settings.run.seeds)
         run(settings)
+
+    reported(launch)
+
+
+def parse_chosen(default: Any, description: str | None, args: Sequence[str]) -> Any:
+    """`parse`, where `default` may be presets by name."""
+    return parse(chosen(default, args) if isinstance(default, Mapping) else default, description, args)
+
+
+def reported(run: Callable[[], Any]) -> None:
+    """Sets the process up, runs, and turns what a person can mend into one line and an exit code."""
+    try:
+        keep_freed_memory()
+        use_compilation_cache()
+        run()
     except SettingError as error:
         _fail(str(error), 2)
     except UserError as error:

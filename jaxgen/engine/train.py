@@ -28,6 +28,8 @@ FIRST_CHUNK = 8
 Draw = Callable[[Drawing], None]
 Stop = Callable[[int, dict[str, Any]], bool]
 """Told the epoch and its evaluation, says whether training ends there."""
+Train = Callable[[str, loop.Algorithm, Any, Draw], Any]
+"""What an experiment hands its name, algorithm, settings and figures to: `train`, or what a sweep puts in its place."""
 
 
 class NonFiniteError(UserError):
@@ -140,7 +142,7 @@ def train(
         print(f"{existing} is finished: {_describe(read_json(existing / 'result.json'))}")
         return existing
     dataset = data_lib.load(settings.data) if hasattr(settings, "data") else None
-    cfg = settings.config if dataset is None else _fit(settings.config, dataset)
+    cfg = settings.config if dataset is None else fit(settings.config, dataset)
     directory = rundir.open_run(experiment, settings, rundir.describe(dataset), population)
     print(f"{directory.path}: {_sizes(dataset, population)}")
     try:
@@ -150,7 +152,8 @@ def train(
     return directory.path
 
 
-def _fit(config: Any, dataset: Dataset) -> Any:
+def fit(config: Any, dataset: Dataset) -> Any:
+    """The configuration with what it takes from the data; refuses what does not go with them."""
     cfg, examples = settings_lib.fit_to_data(config, dataset), len(dataset.train.labels)
     if cfg.batch_size > examples:
         refuse("config.batch_size", cfg.batch_size, f"at most {examples}, the size of {dataset.name}'s training split")

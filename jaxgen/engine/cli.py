@@ -35,7 +35,9 @@ def parse(
     start: Any = {} if isinstance(default, UnionType) else {"default": default}
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(kind, **start, description=description, args=args, return_unknown_args=others)
+            if others:
+                return tyro.cli(kind, **start, description=description, args=args, return_unknown_args=True)
+            return tyro.cli(kind, **start, description=description, args=args)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise

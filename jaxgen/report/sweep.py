@@ -2,11 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxgen.report.figures import COLOURS, _figure, _save
+
+
+class Objective(NamedTuple):
+    """The metric that is drawn, and whether more of it is better."""
+
+    metric: str
+    maximise: bool
+
 
 Points = Sequence[tuple[int, float]]
 
@@ -29,7 +37,7 @@ def _colours(values: Sequence[Any], log: bool) -> tuple[list[Any], Any]:
 
 
 def learning_curves(
-    path: Path, curves: Mapping[int, Points], values: Mapping[int, Any], axis: str, log: bool, metric: str
+    path: Path, curves: Mapping[int, Points], values: Mapping[int, Any], axis: str, log: bool, objective: Objective
 ) -> None:
     """`curves[i]` of member i, coloured by `values[i]`, its place on `axis`."""
     figure = _figure(7.5, 4.5)
@@ -44,20 +52,20 @@ def learning_curves(
         for value, colour in dict(zip([values[i] for i in members], colours, strict=True)).items():
             axes.plot([], [], color=colour, label=str(value))
         axes.legend(title=axis, fontsize=8, frameon=False)
-    axes.set(xlabel="step", ylabel=metric)
-    _zoom(axes, [value for i in members for _, value in curves[i][len(curves[i]) // 2 :]])
+    axes.set(xlabel="step", ylabel=objective.metric)
+    _zoom(axes, [value for i in members for _, value in curves[i][len(curves[i]) // 2 :]], objective.maximise)
     axes.grid(alpha=0.3)
     _save(figure, path)
 
 
-def _zoom(axes: Any, late: Sequence[float]) -> None:
-    """Leaves out of view what the worst members do: a range that holds the better three quarters of late values."""
+def _zoom(axes: Any, late: Sequence[float], maximise: bool) -> None:
+    """Leaves out of view what the worst tenth does: a range that holds the others' later values."""
     if not late:
         return
-    low, middle, high = np.quantile(late, [0, 0.5, 0.9])
-    room = max(high - low, middle - low, 1e-12)
-    bottom, top = axes.get_ylim()
-    axes.set_ylim(max(bottom, low - 0.1 * room), min(top, high + 1.0 * room))
+    low, high = np.quantile(late, [0.1, 1] if maximise else [0, 0.9])
+    room, (bottom, top) = max(high - low, 1e-12), axes.get_ylim()
+    below, above = (1.0, 0.1) if maximise else (0.1, 1.0)
+    axes.set_ylim(max(bottom, low - below * room), min(top, high + above * room))
 
 
 def along_axis(path: Path, values: Sequence[Any], scores: Sequence[float], axis: str, log: bool, metric: str) -> None:
@@ -80,18 +88,23 @@ def along_axis(path: Path, values: Sequence[Any], scores: Sequence[float], axis:
     _save(figure, path)
 
 
-def heat_map(path: Path, cells: Mapping[tuple[Any, Any], float], names: tuple[str, str], metric: str) -> None:
-    """The metric at each pair of values, the mean over what else varies; white: no finite member."""
+def heat_map(path: Path, cells: Mapping[tuple[Any, Any], float], names: tuple[str, str], objective: Objective) -> None:
+    """The metric at each pair of values, the mean over what else varies; white: no finite member.
+
+    The colours leave out the worst tenth.
+    """
     down, across = (sorted({pair[k] for pair in cells}, key=lambda v: (str(type(v)), v)) for k in (0, 1))
     table = np.array([[cells.get((a, b), np.nan) for b in across] for a in down])
     figure = _figure(max(5, 0.7 * len(across) + 2.5), max(3.5, 0.45 * len(down) + 1.5))
     axes = figure.subplots()
     sound = table[np.isfinite(table)]
-    image = axes.imshow(table, cmap="viridis", aspect="auto", vmin=sound.min(), vmax=np.quantile(sound, 0.9))
-    figure.colorbar(image, ax=axes, label=metric, extend="max")
+    low, high = np.quantile(sound, (0.1, 1.0) if objective.maximise else (0.0, 0.9))
+    image = axes.imshow(table, cmap="viridis", aspect="auto", vmin=low, vmax=high)
+    figure.colorbar(image, ax=axes, label=objective.metric, extend="min" if objective.maximise else "max")
     for place, value in np.ndenumerate(table):
         if np.isfinite(value):
-            axes.text(*place[::-1], f"{value:.4g}", ha="center", va="center", fontsize=7, color="white")
+            colour = "black" if value > (low + high) / 2 else "white"
+            axes.text(*place[::-1], f"{value:.4g}", ha="center", va="center", fontsize=7, color=colour)
     axes.set_xticks(range(len(across)), [_short(value) for value in across], rotation=45, ha="right", fontsize=8)
     axes.set_yticks(range(len(down)), [_short(value) for value in down], fontsize=8)
     axes.set(xlabel=names[1], ylabel=names[0])

@@ -43,7 +43,7 @@ def split(text: str, known: Mapping[str, Any]) -> tuple[str, str]:
 def parse(text: str, known: Mapping[str, Any], draws: int, seed: int) -> Axis:
     """One axis; `known` are the types of the fields it may name, `draws` and `seed` are for random ones."""
     name, rest = split(text, known)
-    kind, *numbers = rest.split(":")
+    kind, *numbers = rest.split(":") if known[name] in (int, float) else (rest,)
     if kind in ("lin", "log"):
         a, b, n = bounds(text, kind, numbers, 3)
         values = np.linspace(a, b, n) if kind == "lin" else np.geomspace(a, b, n)
@@ -93,8 +93,6 @@ def _axis(name: str, numbers: Any, known: Mapping[str, Any], log: bool, random: 
     """Numbers as values of the field; one of integers takes them rounded, each once."""
     if known[name] is float:
         return Axis(name, tuple(float(f"{number:.6g}") for number in numbers), log, random)
-    if known[name] is not int:
-        refuse("axis", name, f"a list of values for a field that is no number ({known[name]})")
     rounded = [round(float(number)) for number in numbers]
     return Axis(name, tuple(rounded if random else dict.fromkeys(rounded)), log, random)
 

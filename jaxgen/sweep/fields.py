@@ -64,7 +64,7 @@ def read(name: str, text: str, hint: Any) -> Any:
     try:
         return Path(text) if hint is Path else hint(text)
     except (TypeError, ValueError):
-        refuse(name, text, {int: "an integer", float: "a number"}.get(hint, str(hint)))
+        refuse(name, text, {int: "an integer", float: "a number"}[hint])
 
 
 def replace(tree: T, values: Mapping[str, Any]) -> T:

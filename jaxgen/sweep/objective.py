@@ -1,19 +1,13 @@
 """Which metric a sweep or search is judged by, and which way."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from jaxgen.errors import SettingError, check_choice
+from jaxgen.report.sweep import Objective
 from jaxgen.sweep import probe
 from jaxgen.sweep.experiment import Experiment
 
 DEFAULT = "test/loss"
-
-
-class Objective(NamedTuple):
-    """A logged metric, and whether more of it is better."""
-
-    metric: str
-    maximise: bool
 
 
 def of(experiment: Experiment, cfg: Any, data: probe.Data, metric: str | None, maximise: bool) -> Objective:

@@ -1,11 +1,13 @@
 """What a finished sweep leaves: the table, the figures, the best member and how to run it alone."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jaxgen.report import sweep as figures
 from jaxgen.sweep import table
-from jaxgen.sweep.axes import Axis
+from jaxgen.sweep.axes import Axis, Point
 from jaxgen.sweep.experiment import Experiment
 from jaxgen.sweep.groups import Outcome
 from jaxgen.sweep.objective import Objective
@@ -37,37 +39,41 @@ def report(
     print(f"best: {objective.metric} {best[objective.metric]:.4f} of member {best['member']}; alone it is")
     points = {member.number: member.point for group in planned for member in group.members}
     print(f"  {table.command(experiment, points[best['member']])}")
-    draw(
-        axes,
-        rows,
-        {i: points[i] for i in points},
-        table.curves(planned, outcomes, objective.metric),
-        objective.metric,
-        directory,
-    )
+    draw(axes, rows, points, table.curves(planned, outcomes, objective.metric), objective, directory / "figures")
     print(f"{', '.join(str(path) for path in written)}; figures in {directory / 'figures'}")
 
 
-def draw(axes, rows, points, curves, metric, directory) -> None:
-    """Curves for each axis with several values, the metric along it, a heat map for each two of them (not the seed)."""
-    folder = directory / "figures"
+def draw(
+    axes: Sequence[Axis],
+    rows: table.Table,
+    points: dict[int, Point],
+    curves: dict[int, list[tuple[int, float]]],
+    objective: Objective,
+    folder: Path,
+) -> None:
+    """For each axis the learning curves and the metric along it, and a heat map for each two of them."""
     folder.mkdir(exist_ok=True)
     sound = [row for row in rows if not row["diverged"]]
+    scores = [row[objective.metric] for row in sound]
     several = [axis for axis in axes if len(set(map(str, axis.values))) > 1]
     for axis in several:
-        stem, values = axis.name.replace(".", "_"), {i: points[i][axis.name] for i in points}
-        figures.learning_curves(folder / f"curves_{stem}.png", curves, values, axis.name, axis.log, metric)
+        values = {i: point[axis.name] for i, point in points.items()}
         places = [values[row["member"]] for row in sound]
-        scores = [row[metric] for row in sound]
-        figures.along_axis(folder / f"along_{stem}.png", places, scores, axis.name, axis.log, metric)
-    grid = [axis.name for axis in several if axis.name != "seed" and not axis.random]
-    grid = grid if len(grid) > 1 else [axis.name for axis in several if not axis.random]
-    for k, down in enumerate(grid):
-        for across in grid[k + 1 :]:
-            cells: dict = {}
-            for row in sound:
-                point = points[row["member"]]
-                cells.setdefault((point[down], point[across]), []).append(row[metric])
-            means = {pair: sum(values) / len(values) for pair, values in cells.items()}
-            name = f"heat_{down}_{across}.png".replace(".", "_", down.count(".") + across.count("."))
-            figures.heat_map(folder / name, means, (down, across), metric)
+        stem = _stem(axis.name)
+        figures.learning_curves(folder / f"curves_{stem}.png", curves, values, axis.name, axis.log, objective)
+        figures.along_axis(folder / f"along_{stem}.png", places, scores, axis.name, axis.log, objective.metric)
+    grid = [axis.name for axis in several if not axis.random]
+    for down, across in itertools.combinations(grid, 2):
+        if "seed" in (down, across) and len(grid) > 2:  # then the mean over seeds is what is wanted
+            continue
+        cells: dict[tuple[Any, Any], list[float]] = {}
+        for row, score in zip(sound, scores, strict=True):
+            point = points[row["member"]]
+            cells.setdefault((point[down], point[across]), []).append(score)
+        means = {pair: sum(values) / len(values) for pair, values in cells.items()}
+        path = folder / f"heat_{_stem(down)}_{_stem(across)}.png"
+        figures.heat_map(path, means, (down, across), objective)
+
+
+def _stem(name: str) -> str:
+    return name.replace(".", "_")

@@ -50,4 +50,4 @@ def use_single_threads(count: int) -> None:
 
 
 def _chosen() -> bool:
-    return jax.config.jax_num_cpu_devices >= 0 or _COUNT in os.environ.get("XLA_FLAGS", "")
+    return getattr(jax.config, "jax_num_cpu_devices", -1) >= 0 or _COUNT in os.environ.get("XLA_FLAGS", "")

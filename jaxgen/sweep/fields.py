@@ -24,7 +24,8 @@ def hints(settings: Any) -> dict[str, Any]:
 
 
 def _hints(settings: Any, prefix: str) -> dict[str, Any]:
-    types_of, found = get_type_hints(type(settings)), {}
+    types_of = get_type_hints(type(settings))
+    found: dict[str, Any] = {}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         if dataclasses.is_dataclass(value):

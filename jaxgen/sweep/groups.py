@@ -1,6 +1,7 @@
 """A group is a run of many members: trained by `train`, in a run directory of its own in the sweep's."""
 
 import contextlib
+import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,15 +71,25 @@ def run_all(experiment: Experiment, planned: Sequence[Group], directory: Path) -
     return outcomes
 
 
-def open_directory(experiment: Experiment, planned: Sequence[Group], record: dict[str, Any]) -> Path:
-    """Creates the sweep's directory, or finds it and checks that it is of the same plan."""
+def directory_of(experiment: Experiment, kind: str) -> Path:
+    """The directory of a sweep or search, made if it is not there; a numbered one where no name is given."""
     run_settings = experiment.settings.run
-    groups = plan.to_json(planned)
-    if run_settings.name is None:
-        path = _numbered(run_settings.root, f"sweep_{experiment.name}")
-    else:
+    run_settings.root.mkdir(parents=True, exist_ok=True)
+    if run_settings.name is not None:
         path = run_settings.root / run_settings.name
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(exist_ok=True)
+        return path
+    for number in itertools.count(1):
+        with contextlib.suppress(FileExistsError):
+            path = run_settings.root / f"{kind}_{experiment.name}-{number:03d}"
+            path.mkdir()
+            break
+    return path
+
+
+def open_directory(experiment: Experiment, planned: Sequence[Group], record: dict[str, Any]) -> Path:
+    """The sweep's directory, after a check that what is in it is of the same plan."""
+    path, groups = directory_of(experiment, "sweep"), plan.to_json(planned)
     saved = path / "sweep.json"
     if saved.exists():
         found = read_json(saved)
@@ -91,14 +102,3 @@ def open_directory(experiment: Experiment, planned: Sequence[Group], record: dic
     else:
         write_json(saved, {"experiment": experiment.name, **record, "groups": groups})
     return path
-
-
-def _numbered(root: Path, stem: str) -> Path:
-    root.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
-        with contextlib.suppress(FileExistsError):
-            path = root / f"{stem}-{number:03d}"
-            path.mkdir()
-            return path
-        number += 1

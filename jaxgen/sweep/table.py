@@ -100,13 +100,18 @@ def over_seeds(table: Table, axes: Sequence[str], metric: str) -> list[dict[str,
     ]
 
 
-def command(experiment: Experiment, point: Mapping[str, Any]) -> str:
-    """The command line that runs the member at `point` alone."""
+def options(experiment: Experiment) -> list[str]:
+    """The experiment's command line without the name and place of its directory."""
     kept, words = [], iter(experiment.args)
     for word in words:
         if word in ("--run.name", "--run.root"):
             next(words, None)
         elif not word.startswith(("--run.name=", "--run.root=")):
             kept.append(word)
-    options = [word for name, value in point.items() for word in fields.option(name, value)]
-    return shlex.join(["python", os.path.relpath(experiment.script), *kept, *options])
+    return kept
+
+
+def command(experiment: Experiment, point: Mapping[str, Any]) -> str:
+    """The command line that runs the member at `point` alone."""
+    changes = [word for name, value in point.items() for word in fields.option(name, value)]
+    return shlex.join(["python", os.path.relpath(experiment.script), *options(experiment), *changes])

@@ -27,6 +27,24 @@ WORKER, BATCH, LOST = "worker", "batch", "lost"
 """Attributes of a trial: who runs it, the run it is a member of, and that it never began."""
 
 
+class _JournalLock(JournalFileOpenLock):
+    """A lock that ends with the process that holds it: Optuna's own hold others up for half a minute after a kill."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+        self._file: IO[str] | None = None
+
+    def acquire(self) -> bool:
+        self._file = open(self._path, "w")  # noqa: SIM115 - held until it is released
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        return True
+
+    def release(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
 class Study:
     """The study in `directory`, as one worker has it; a context manager."""
 
@@ -35,7 +53,7 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         path = str(directory / "journal.log")
-        storage = JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))
+        storage = JournalStorage(JournalFileBackend(path, lock_obj=_JournalLock(directory / ".journal-lock")))
         with self._locked():
             self.optuna = optuna.create_study(
                 study_name=name,

@@ -233,13 +233,18 @@ def step(
     return state._replace(step=state.step + 1), metrics
 
 
-def greedy(params: Params, cfg: Config) -> Any:
-    """The policy argmax_a Q(observation, a), on a batch of observations."""
-    return lambda observations: values(params, observations, cfg).argmax(axis=1)
-
-
 def evaluate(state: State, batch: Batch, key: Array, hp: HParams, cfg: Config) -> Metrics:
-    """Returns of the greedy policy over `config.evaluation_episodes` fresh episodes (rewards as the environment gives)."""
-    environment = environments.make(cfg.environment)
-    returns, _ = environments.play(environment, greedy(state.params, cfg), key, cfg.evaluation_episodes)
+    """Returns of the greedy policy, rewards as the environment gives them, over episodes fresh at every step."""
+    returns, _ = greedy_returns(state.params, jax.random.fold_in(key, state.step), cfg, cfg.evaluation_episodes)
     return {"return": returns.mean(), "return_worst": returns.min()}
+
+
+def greedy_returns(
+    params: Params, key: Array, cfg: Config, episodes: int
+) -> tuple[Float[Array, " n"], Float[Array, "t n *shape"]]:
+    """Returns of fresh episodes played by argmax_a Q(observation, a), and what was seen in them (zeros once over)."""
+
+    def policy(observations: Float[Array, "n *shape"]) -> Int[Array, " n"]:
+        return values(params, observations, cfg).argmax(axis=1)
+
+    return environments.play(environments.make(cfg.environment), policy, key, episodes)

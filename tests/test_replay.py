@@ -57,7 +57,7 @@ def test_contents_are_those_of_flashbax(count):
     ours = ring(*map(row, range(count)))
     assert int(theirs.current_index) == count % ROWS
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b.swapaxes(0, 1)), ours.rows, theirs.experience)
-    assert int(ours.count) == count
+    assert int(ours.written) == count
 
 
 @pytest.mark.parametrize("n_step", [1, 3])
@@ -132,7 +132,7 @@ def test_a_place_without_priority_is_never_drawn():
     """Over several blocks, most of whose transitions have none."""
     memory = replay.create(400, 2, (), True)
     memory = memory._replace(
-        count=jnp.int32(400), priorities=jnp.zeros((400, 2)).at[jnp.array([3, 399]), jnp.array([1, 0])].set(2.0)
+        written=jnp.int32(400), priorities=jnp.zeros((400, 2)).at[jnp.array([3, 399]), jnp.array([1, 0])].set(2.0)
     )
     place, _ = replay.prioritised(memory, words(1_000), 1, 1.0, 1.0)
     assert set(zip(place.row.tolist(), place.environment.tolist(), strict=True)) == {(3, 1), (399, 0)}

@@ -10,7 +10,7 @@ Schedule = Literal["constant", "linear", "cosine", "stages"]
 
 
 def learning_rate(
-    schedule: Schedule, rate: Float[Array, ""] | float, step: Int[Array, ""], steps: Float[Array, ""] | float
+    schedule: Schedule, rate: Float[Array, ""] | float, step: Int[Array, ""] | int, steps: Float[Array, ""] | float
 ) -> Any:
     """The learning rate at `step`, for a schedule that is spread over `steps`.
 

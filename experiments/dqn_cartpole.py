@@ -45,9 +45,9 @@ CHAPTER = Settings(
         episodes=100,
         steps_per_epoch=2_500,
     ),
-    # Epsilon is multiplied by 0.995 at every step: from 0.95 it has come to 0.01 after 909 of them.
+    # Epsilon is multiplied by 0.995 at every step: from 0.95 it has come to 0.01 after 908.5 of them.
     hparams=dqn.HParams(
-        gamma=0.95, epsilon_start=0.95, epsilon_end=0.01, epsilon_steps=909.0, termination_reward=-11.0
+        gamma=0.95, epsilon_start=0.95, epsilon_end=0.01, epsilon_steps=908.5, termination_reward=-11.0
     ),
     # 100 episodes of at most 500 steps; a seed that has played 100 learns nothing more.
     run=RunSettings(epochs=20, save_every=10),

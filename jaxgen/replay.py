@@ -34,8 +34,8 @@ class Replay(NamedTuple):
     rows: Transition
     written: Int[Array, ""]
     """Rows ever written."""
-    priorities: Float[Array, "*rows e"]
-    """Of each transition, 0 where there is none yet; without rows where sampling is uniform."""
+    priorities: Float[Array, "rows e"] | None
+    """Of each transition, 0 where there is none yet; None where sampling is uniform."""
 
 
 class Place(NamedTuple):
@@ -67,8 +67,7 @@ def create(rows: int, environments: int, observation_shape: tuple[int, ...], pri
     empty = Transition(
         observations, zeros(jnp.int32), zeros(jnp.float32), jnp.copy(observations), zeros(bool), zeros(bool)
     )
-    priorities = zeros(jnp.float32) if prioritised else jnp.zeros((0, environments))
-    return Replay(empty, jnp.zeros((), jnp.int32), priorities)
+    return Replay(empty, jnp.zeros((), jnp.int32), zeros(jnp.float32) if prioritised else None)
 
 
 def insert(replay: Replay, transition: Transition) -> Replay:
@@ -76,7 +75,7 @@ def insert(replay: Replay, transition: Transition) -> Replay:
     at = replay.written % replay.rows.reward.shape[0]
     rows = jax.tree.map(lambda ring, new: lax.dynamic_update_index_in_dim(ring, new, at, 0), replay.rows, transition)
     priorities = replay.priorities
-    if priorities.size:
+    if priorities is not None:
         largest = jnp.where(replay.written > 0, priorities.max(), 1.0)
         row = jnp.broadcast_to(largest, priorities.shape[1:])
         priorities = lax.dynamic_update_index_in_dim(priorities, row, at, 0)
@@ -109,6 +108,7 @@ def prioritised(
 
     Schaul et al., Prioritized experience replay, ICLR 2016: stratified, one place from each of B equal parts.
     """
+    assert replay.priorities is not None
     capacity, environments = replay.priorities.shape
     age = (replay.written - 1 - jnp.arange(capacity)) % capacity  # 0 for the newest row
     allowed = (age >= n_step - 1) & (age < replay.written)
@@ -133,6 +133,7 @@ def _by_mass(masses: Float[Array, " n"], draws: UInt32[Array, " b"]) -> tuple[In
 
 def reprioritise(replay: Replay, place: Place, priorities: Float[Array, " b"]) -> Replay:
     """The ring with new priorities at some places."""
+    assert replay.priorities is not None
     return replay._replace(priorities=replay.priorities.at[place.row, place.environment].set(priorities))
 
 

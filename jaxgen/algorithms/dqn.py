@@ -39,8 +39,8 @@ class Episodes(NamedTuple):
     last: Float[Array, " e"]
     """That of the last one that ended; 0 before."""
     finished: Int[Array, ""]
-    scores: Float[Array, " episodes"]
-    """That of the first `config.episodes`, in the order in which they ended."""
+    scores: Float[Array, " episodes"] | None
+    """That of the first `config.episodes`, in the order in which they ended; None where there is no end."""
 
 
 class State(NamedTuple):
@@ -96,7 +96,7 @@ def init(key: Array, hp: HParams, cfg: Config) -> State:
             cfg.replay_size // cfg.envs, cfg.envs, environment.observation_shape, cfg.sampling == "prioritised"
         ),
         environments.reset(environment, jax.random.split(env_key, cfg.envs)),
-        Episodes(zeros, zeros, jnp.zeros((), jnp.int32), jnp.zeros(cfg.episodes)),
+        Episodes(zeros, zeros, jnp.zeros((), jnp.int32), jnp.zeros(cfg.episodes) if cfg.episodes else None),
     )
 
     def collect(t: Array, state: State) -> State:
@@ -132,7 +132,7 @@ def _collect(state: State, draws: UInt32[Array, "e words"], key: Array, hp: HPar
 def _count(episodes: Episodes, reward: Float[Array, " e"], done: Bool[Array, " e"]) -> Episodes:
     running = episodes.running + reward
     scores = episodes.scores
-    if scores.size:
+    if scores is not None:
         place = jnp.where(done, episodes.finished + jnp.cumsum(done) - 1, scores.size)
         scores = scores.at[place].set(running, mode="drop")
     last = jnp.where(done, running, episodes.last)

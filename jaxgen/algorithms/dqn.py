@@ -226,6 +226,10 @@ def step(
     return state._replace(step=state.step + 1), metrics
 
 
+OBJECTIVE = ("test/return", True)
+"""What sweeps and searches compare runs by, and whether more of it is better."""
+
+
 def evaluate(state: State, batch: Batch, key: Array, hp: HParams, cfg: Config) -> Metrics:
     """Returns of the greedy policy, rewards as the environment gives them, over episodes fresh at every step."""
     returns, _ = greedy_returns(state.params, jax.random.fold_in(key, state.step), cfg, cfg.evaluation_episodes)

@@ -3,7 +3,7 @@
 import importlib.util
 import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from jaxgen.engine import cli
 from jaxgen.engine import settings as settings_lib
 from jaxgen.engine.loop import Algorithm
 from jaxgen.errors import SettingError, nearest, refuse
+from jaxgen.sweep import fields
 
 
 class Experiment(NamedTuple):
@@ -22,21 +23,45 @@ class Experiment(NamedTuple):
     name: str
     algorithm: Algorithm
     settings: Any
+    main: Callable[..., None]
+    parsed: Any
+    """The settings before `main` has seen them, which may complete them."""
+
+    def settings_with(self, static: Mapping[str, Any]) -> Any:
+        """The settings with these fields changed."""
+        if not static:
+            return self.settings
+        return _handed_over(self.main, fields.replace(self.parsed, static))[2]
 
 
 def load(script: Path, args: Sequence[str]) -> Experiment:
     """The experiment in `script` with the options `args`; both are refused in one line if they are none of it."""
     module = _import(script)
     default = getattr(module, "PRESETS", None) or module.Settings()
-    settings = cli.parse_chosen(default, module.__doc__, args)
-    given: list[Any] = []
-    module.main(settings, train=lambda *all_of_it: given.extend(all_of_it))
-    name, algorithm, settings, _ = given
+    parsed = cli.parse_chosen(default, module.__doc__, args)
+    name, algorithm, settings = _handed_over(module.main, parsed)
     settings_lib.validate(settings.run)
     if settings.run.seeds > 1:
         refuse("run.seeds", settings.run.seeds, "1 here; seeds are an axis, as --axis seed=0:4")
     algorithm.validate(settings.hparams, settings.config)
-    return Experiment(script, tuple(args), name, algorithm, settings)
+    return Experiment(script, tuple(args), name, algorithm, settings, module.main, parsed)
+
+
+class _Handed(BaseException):
+    """Ends an experiment's `main` where it would train."""
+
+
+def _handed_over(main: Callable[..., None], settings: Any) -> tuple[str, Algorithm, Any]:
+    """Name, algorithm and settings, as `main` hands them to `train`."""
+
+    def instead_of_training(name: str, algorithm: Algorithm, settings: Any, draw: Any) -> None:
+        raise _Handed(name, algorithm, settings)
+
+    try:
+        main(settings, train=instead_of_training)
+    except _Handed as handed:
+        return handed.args[0], handed.args[1], handed.args[2]
+    raise SettingError("this experiment trains nothing")
 
 
 def find(name: str, folder: Path) -> Path:

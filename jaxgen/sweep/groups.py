@@ -31,7 +31,8 @@ class Outcome(NamedTuple):
 
 def settings_of(experiment: Experiment, group: Group, directory: Path) -> Any:
     """The experiment's settings as the group has them."""
-    return fields.replace(experiment.settings, {**group.static, "run.name": group.name, "run.root": directory})
+    settings = experiment.settings_with(group.static)
+    return fields.replace(settings, {"run.name": group.name, "run.root": directory})
 
 
 def run(experiment: Experiment, group: Group, directory: Path, stop: Stop | None = None) -> Outcome:

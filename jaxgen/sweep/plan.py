@@ -72,14 +72,15 @@ def compiles(planned: Sequence[Group]) -> int:
 
 def population(experiment: Experiment, points: Sequence[Point]) -> Members:
     """These points as members of one program."""
-    hps = [hparams(experiment, point) for point in points]
+    settings = experiment.settings_with(_static(points[0]))
+    hps = [hparams(settings, point) for point in points]
     return members.stack([point.get("seed", experiment.settings.run.seed) for point in points], hps)
 
 
-def hparams(experiment: Experiment, point: Point) -> Any:
+def hparams(settings: Any, point: Point) -> Any:
     """The hyperparameters of a point."""
     values = {k.removeprefix("hparams."): v for k, v in point.items() if k.startswith("hparams.")}
-    return fields.replace(experiment.settings.hparams, values)
+    return fields.replace(settings.hparams, values)
 
 
 def check(experiment: Experiment, points: Sequence[Point]) -> None:
@@ -87,8 +88,9 @@ def check(experiment: Experiment, points: Sequence[Point]) -> None:
     known: dict[tuple[Any, ...], Any] = {}
     for point in points:
         kind = tuple(_static(point).items())
-        known.setdefault(kind, fields.replace(experiment.settings, dict(kind)) if kind else experiment.settings)
-        experiment.algorithm.validate(hparams(experiment, point), known[kind].config)
+        if kind not in known:
+            known[kind] = experiment.settings_with(dict(kind))
+        experiment.algorithm.validate(hparams(known[kind], point), known[kind].config)
         if not 0 <= point.get("seed", 0) < 2**32:
             raise SettingError(f"seed = {point['seed']!r} is not allowed: 0 to 2**32 - 1")
 

@@ -15,7 +15,6 @@ import jax.numpy as jnp
 from jaxgen.data import load
 from jaxgen.engine.loop import Algorithm
 from jaxgen.engine.train import fit
-from jaxgen.sweep import fields
 from jaxgen.sweep.axes import Point
 from jaxgen.sweep.experiment import Experiment
 
@@ -28,7 +27,7 @@ SHARE = 0.5
 
 def configured(experiment: Experiment, static: Point) -> tuple[Any, Data]:
     """The configuration with these static settings, fitted to the data they name, and the data."""
-    settings, batch = fields.replace(experiment.settings, static), experiment.algorithm.Batch
+    settings, batch = experiment.settings_with(static), experiment.algorithm.Batch
     if not hasattr(settings, "data"):
         return settings.config, (batch(), batch())
     dataset = load(settings.data)

@@ -11,6 +11,8 @@ An axis is NAME=VALUES: `lin:a:b:n`, `log:a:b:n`, a list `a,b,c`, integers `a:b`
 Hyperparameters and seeds are members of one program, as many at once as fit into memory; each choice of config and data
 is a program of its own. The plan is printed first. The directory (--run.root and --run.name, which continues a sweep)
 gets results.csv, results.parquet, figures, and a run directory for each group of members.
+
+With --ray the groups are tasks on a cluster (pip install -e ".[ray]"): --group-size says how many members a task has.
 """
 
 import shlex
@@ -46,6 +48,14 @@ class Sweep:
     """More of the metric is better."""
     dry_run: bool = False
     """Print the plan and end."""
+    ray: str | None = None
+    """Train groups on this Ray cluster: its address, auto for the one this machine belongs to, local for a new one."""
+    cpus_per_group: int = 1
+    """Ray: cores of a group."""
+    gpus_per_group: float = 0
+    """Ray: GPUs of a group."""
+    retries: int = 3
+    """Ray: times a group whose worker is lost is started again."""
 
     def __post_init__(self) -> None:
         for name in ("draws", "draw_seed", "group_size"):
@@ -82,7 +92,13 @@ def main() -> None:
     directory = groups.open_directory(
         chosen, planned, {"command": shlex.join(["python", *sys.argv]), "axes": list(settings.axis)}
     )
-    outcomes = groups.run_all(chosen, planned, directory)
+    if settings.ray is None:
+        outcomes = groups.run_all(chosen, planned, directory)
+    else:
+        from jaxgen.sweep import cluster
+
+        where = cluster.Cluster(settings.ray, settings.cpus_per_group, settings.gpus_per_group, settings.retries)
+        outcomes = cluster.run_groups(chosen, planned, directory, where)
     results.report(chosen, parsed, planned, outcomes, wanted, directory)
 
 

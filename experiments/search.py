@@ -48,10 +48,19 @@ class Search:
     """Logged metric to optimise; default: the algorithm's own."""
     maximise: bool = False
     """More of the metric is better."""
+    ray: str | None = None
+    """Work on this Ray cluster, whose machines share the study's disk: address, auto, or local for a new one."""
+    workers: int = 2
+    """Ray: workers at once."""
+    cpus_per_worker: int = 1
+    """Ray: cores of a worker."""
+    gpus_per_worker: float = 0
+    """Ray: GPUs of a worker."""
 
     def __post_init__(self) -> None:
         check_at_least("trials", self.trials, 1)
         check_at_least("batch", self.batch, 1)
+        check_at_least("workers", self.workers, 1)
         check_at_least("search-seed", self.search_seed, 0)
 
 
@@ -70,12 +79,19 @@ def main() -> None:
     chosen = experiment.load(experiment.find(settings.experiment, Path(__file__).parent), args)
     known = fields.hints(chosen.settings)
     axes = space.parse(settings.axis, known)
+    search.check_space(chosen, axes, known)
     devices.place(chosen.settings.run.cpu_devices, min(settings.batch, settings.trials))
     cfg, data = probe.configured(chosen, {})
     by = objective.of(chosen, cfg, data, settings.metric, settings.maximise)
     directory = groups.directory_of(chosen, "search")
     search.check_same(directory, chosen, settings.axis, by, shlex.join(["python", *sys.argv]))
     wanted = search.Plan(settings.trials, settings.batch, settings.sampler, settings.pruner, settings.search_seed)
+    if settings.ray is not None:
+        from jaxgen.sweep import cluster
+
+        where = cluster.Cluster(settings.ray, settings.cpus_per_worker, settings.gpus_per_worker, retries=3)
+        task = (chosen.script.absolute(), args, settings.axis, directory.absolute(), wanted, by, where.cpus)
+        cluster.run_workers(search.work_as_task, task, settings.workers, where)
     with Study(directory, chosen.name, axes, by.maximise, settings.pruner) as study:
         search.work(study, chosen, known, wanted, by)
         search.report(study, chosen, known, by)

@@ -10,7 +10,8 @@ from jaxgen.engine.files import read_json, write_json
 from jaxgen.errors import SettingError, UserError
 from jaxgen.report import search as figures
 from jaxgen.report.sweep import Objective
-from jaxgen.sweep import space, table, trials
+from jaxgen.sweep import cluster, fields, plan, space, table, trials
+from jaxgen.sweep import experiment as experiment_lib
 from jaxgen.sweep.experiment import Experiment
 from jaxgen.sweep.study import Study
 
@@ -42,12 +43,31 @@ def work(study: Study, experiment: Experiment, known: Mapping[str, Any], wanted:
             print(_score(study.members(batch[0].number), by))
 
 
+def work_as_task(
+    script: Path, args: Sequence[str], axes: Sequence[str], directory: Path, wanted: Plan, by: Objective, cpus: int
+) -> None:
+    """A worker in a process of its own, on a machine that shares the study's disk."""
+    cluster.prepare(wanted.batch, cpus)
+    experiment = experiment_lib.load(script, args)
+    known = fields.hints(experiment.settings)
+    with Study(directory, experiment.name, space.parse(axes, known), by.maximise, wanted.pruner) as study:
+        work(study, experiment, known, wanted, by)
+
+
 def _score(batch: Sequence[FrozenTrial], by: Objective) -> str:
     done = [trial.values[0] for trial in batch if trial.state == TrialState.COMPLETE]
     pruned = sum(trial.state == TrialState.PRUNED for trial in batch)
     best = f", best {by.metric} {(max if by.maximise else min)(done):.4f}" if done else ""
     lost = len(batch) - len(done) - pruned
     return f"  {len(done)} complete, {pruned} pruned{f', {lost} diverged' if lost else ''}{best}"
+
+
+def check_space(experiment: Experiment, axes: space.Space, known: Mapping[str, Any]) -> None:
+    """Refuses bounds and choices that the experiment does not allow, each by itself."""
+    for name, distribution in axes.items():
+        found = getattr(distribution, "choices", None)
+        ends = found if found is not None else (distribution.low, distribution.high)  # type: ignore[attr-defined]
+        plan.check(experiment, [space.point({name: end}, axes, known) for end in ends])
 
 
 def check_same(directory: Path, experiment: Experiment, axes: Sequence[str], by: Objective, command: str) -> None:

@@ -16,7 +16,19 @@ from jaxgen.sweep import cluster
 
 SCRIPT = Path(sweep.__file__)
 AXES = ["--axis", "hparams.learning_rate=1e-3,1e-2", "--axis", "seed=0:4", "--group-size", "2"]
-SMALL = ["ae_mnist", "--data.source", "digits", "--config.widths", "8", "--run.epochs", "60", "--run.save-every", "3", "--run.evaluate-every", "20"]
+SMALL = [
+    "ae_mnist",
+    "--data.source",
+    "digits",
+    "--config.widths",
+    "8",
+    "--run.epochs",
+    "60",
+    "--run.save-every",
+    "3",
+    "--run.evaluate-every",
+    "20",
+]
 
 
 def run(*args, **options):

@@ -201,6 +201,16 @@ def test_a_search_from_start_to_figures_and_on(go, capsys):
         go(*AXES, name="other")
 
 
+@pytest.mark.parametrize(
+    ("axis", "said"),
+    [("hparams.b1=0:1.5", r"hparams\.b1 = 1\.5"), ("config.optimizer=adam,sdg", r"'sdg'.*did you mean 'sgd'")],
+)
+def test_a_space_the_experiment_does_not_allow_is_one_line(go, tmp_path, axis, said):
+    with pytest.raises(SettingError, match=said):
+        go("--axis", axis)
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_optuna_one_line(tmp_path):
     (tmp_path / "optuna.py").write_text("raise ImportError('no optuna here')\n")
     path = os.pathsep.join([str(tmp_path), str(SCRIPT.parents[1])])

@@ -23,8 +23,8 @@ FIELDS = {"name", "ours_ms", "peer", "peer_ms", "ratio", "rounds"}
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ([], "one of {conv, train, startup}"),
-        (["trian"], "trian.*conv, train, startup"),
+        ([], "one of {conv, train, startup, sweep}"),
+        (["trian"], "trian.*conv, train, startup, sweep"),
         (["conv", "--round", "1"], r"--round\b.*did you mean --rounds"),
         (["train", "--rounds", "0"], "rounds = 0 is not allowed: at least 1"),
         (["train", "--steps", "-1"], "steps = -1"),
@@ -159,3 +159,15 @@ def test_a_turn_of_the_loop_depends_on_all_of_the_one_before():
         g[0, 0, 0, 0] += nudge
     for got, want in zip((*results, x2, w2, g2), (*expected, x, w, g), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+def test_sweep_measures_members_and_lone_runs_in_turn(tmp_path):
+    args = ("sweep", "--models", "dense_ae", "--members", "1", "2", "--rounds", "2", "--seconds", "0.01")
+    done = script(*args, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = rows_of(tmp_path / "benchmark.jsonl")
+    assert [row["name"] for row in rows] == ["dense_ae, 1 members", "dense_ae, 2 members"]
+    for row in rows:
+        assert row.keys() >= FIELDS
+        assert (row["peer"], row["rounds"], len(row["ratios"])) == ("one after the other", 2, 2)
+        assert row["member_steps_per_second"] == pytest.approx(1e3 / row["ours_ms"], abs=1)

@@ -1,0 +1,166 @@
+"""Member-steps of a sweep against the same runs one after the other: where members in one program pay.
+
+How many devices a processor is cut into is a process's own, so each side is a process, and they are timed in turn.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from benchmarks.measuring import Measurement, Row, compare, say, steps_for
+from jaxgen.errors import UserError, check_at_least, check_choice
+
+MODELS = ("dense_ae", "mlp_vae", "dense_gan", "dqn")
+LONE = "one after the other"
+
+
+@dataclass(frozen=True)
+class Sweep(Measurement):
+    """Member-steps per second: members in one program, on a device a core, and one run after the other."""
+
+    rounds: int = 3
+    """Times each side is measured, in turn."""
+    models: tuple[str, ...] = MODELS
+    """Models to measure."""
+    members: tuple[int, ...] = (1, 4, 16, 64)
+    """Members of a program."""
+    seconds: float = 2.0
+    """Length of a measurement, about."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least("seconds", self.seconds, 0.001)
+        for model in self.models:
+            check_choice("models", model, MODELS)
+        for count in self.members:
+            check_at_least("members", count, 1)
+
+    def measure(self) -> Iterator[Row]:
+        """One row a model and number of members; the peer is a lone run with JAX's own threads."""
+        for model in self.models:
+            counts = list(dict.fromkeys(self.members))
+            with _Side(model, 0, self.seconds) as lone, _Side(model, max(counts), self.seconds) as many:
+                alone: dict[int, list[float]] = {}
+                together: dict[int, list[float]] = {}
+                for count in tqdm(counts, desc=model, unit="size", leave=False):
+                    for _ in range(self.rounds):
+                        alone.setdefault(count, []).append(lone.time(1))
+                        together.setdefault(count, []).append(many.time(count))
+            for count in counts:
+                row = compare(f"{model}, {count} members", together[count], LONE, alone[count])
+                row["member_steps_per_second"] = round(1e3 / row["ours_ms"])
+                say(
+                    f"{row['name']}: {row['member_steps_per_second']:,} member-steps/s, {row['ratio']:.2f} times {LONE}"
+                )
+                yield row
+
+    def conclude(self, rows: list[Row]) -> Iterator[str]:
+        """What a member-step is."""
+        yield "ms of a member-step: one member's training step (dqn: one step in each of 10 environments and an update)"
+
+
+class _Side:
+    """A process that trains so many members of a model whenever it is asked."""
+
+    def __init__(self, model: str, most: int, seconds: float) -> None:
+        code = f"from benchmarks import sweep; sweep.serve({model!r}, {most}, {seconds})"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=Path(__file__).parents[1],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> "_Side":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.communicate()
+
+    def time(self, members: int) -> float:
+        """Milliseconds of a member-step."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(members, file=self._process.stdin, flush=True)
+        for line in self._process.stdout:
+            if line.startswith("ms "):
+                return float(line.split()[1])
+        _, said = self._process.communicate()
+        raise UserError(f"a side of the measurement ended: {(said.strip().splitlines() or ['no message'])[-1]}")
+
+
+def serve(model: str, most: int, seconds: float) -> None:
+    """The side's own program: a number of members a line in, `ms` and a number out; `most` 0 is a lone run."""
+    from jaxgen.engine import cli, devices
+
+    cli.keep_freed_memory()
+    cli.use_compilation_cache()
+    devices.place(devices.cores() if most else None, most)
+    trainers: dict[int, Any] = {}
+    for line in sys.stdin:
+        count = int(line)
+        if count not in trainers:
+            run = _trainer(model, count if most else 0)
+            trainers[count] = (run, min(steps_for(run, seconds), _MOST_STEPS))
+        run, steps = trainers[count]
+        print("ms", run(steps) / steps / count * 1e3, flush=True)
+
+
+_MOST_STEPS = 400
+"""Of a measurement: within an epoch, as the engine's chunks are."""
+
+
+def _trainer(model: str, members: int) -> Any:
+    """Trains for so many steps and returns the seconds they took: one chunk of the engine's, of all members."""
+    from jaxgen.engine.members import of_seeds
+    from jaxgen.engine.programs import Programs
+
+    algorithm, cfg, hp, data = _parts(model)
+    population = of_seeds(0, members, hp) if members else None
+    programs = Programs(algorithm, cfg, data, 46, 0, population)
+    programs.compile(population.hps if population else hp)
+    carry = programs.start()
+
+    def run(steps: int) -> float:
+        nonlocal carry
+        began = time.perf_counter()
+        for first in range(0, steps, _MOST_STEPS):
+            carry, _ = programs.chunk(carry, 0, min(_MOST_STEPS, steps - first))
+        return time.perf_counter() - began
+
+    if model == "dqn":
+        run(_MOST_STEPS)  # until it learns
+    return run
+
+
+def _parts(model: str) -> tuple[Any, Any, Any, tuple[Any, Any]]:
+    """Algorithm, configuration, hyperparameters, and data of MNIST's shape."""
+    if model == "dqn":
+        import dqn_cartpole
+
+        from jaxgen.algorithms import dqn
+
+        settings = dqn_cartpole.SOLVE
+        cfg = replace(settings.config, learning_starts=1_000, schedule="constant", evaluation_episodes=1)
+        return dqn, cfg, settings.hparams, (dqn.Batch(), dqn.Batch())
+    import jax
+    import jax.numpy as jnp
+
+    from benchmarks import train
+    from jaxgen.algorithms import gan
+
+    if model == "dense_gan":
+        algorithm, cfg, hp = gan, gan.Config(), gan.HParams()
+    else:
+        algorithm, cfg, hp = train.MODELS[model].algorithm, train.MODELS[model].cfg, train.MODELS[model].hp
+    images = jax.device_put(train.images(cfg.image_shape))
+    whole = algorithm.Batch(images, jnp.zeros(len(images), jnp.int32))
+    return algorithm, cfg, hp, (whole, jax.tree.map(lambda leaf: leaf[:500], whole))

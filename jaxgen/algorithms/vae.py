@@ -82,6 +82,10 @@ def _metrics(terms: Terms, cfg: Config) -> Metrics:
     }
 
 
+OBJECTIVE = ("test/negative_elbo", False)
+"""What sweeps and searches compare runs by (the loss depends on beta), and whether more of it is better."""
+
+
 def step(
     state: State, batch: Batch, key: Array, hp: HParams, cfg: Config, *, axis_name: str | None = None
 ) -> tuple[State, Metrics]:

@@ -37,17 +37,17 @@ class NonFiniteError(UserError):
 
 
 class _Clock:
-    """Decides how many steps make about a second, from the speed seen so far."""
+    """Decides how many steps make about so many seconds, from the speed seen so far."""
 
-    def __init__(self, chunk_steps: int, seconds: float) -> None:
-        self._fixed = chunk_steps
+    def __init__(self, chunk_steps: int, seconds: float, chunk_seconds: float = 1.0) -> None:
+        self._fixed, self._chunk_seconds = chunk_steps, chunk_seconds
         self._per_step: float | None = None
         self.seconds = seconds
 
     def steps(self) -> int:
         if self._fixed:
             return self._fixed
-        return FIRST_CHUNK if self._per_step is None else max(1, round(1 / self._per_step))
+        return FIRST_CHUNK if self._per_step is None else max(1, round(self._chunk_seconds / self._per_step))
 
     def took(self, steps: int, seconds: float) -> None:
         self.seconds += seconds
@@ -209,7 +209,9 @@ def _train(
             print(f"continuing from step {step}")
     print(parameter_table(_lone(carry.state.params, population)))
     log = MetricsLog(directory.metrics, step, directory.path / "tensorboard" if run.tensorboard else None)
-    clock, guard = _Clock(run.chunk_steps, meta["train_seconds"]), _Guard(population)
+    # A chunk makes an order of the data for each member: with many, longer chunks, that it may cost little of them.
+    chunk_seconds = 1.0 if population is None else float(np.clip(len(population.seeds) / 4, 1, 5))
+    clock, guard = _Clock(run.chunk_steps, meta["train_seconds"], chunk_seconds), _Guard(population)
 
     def drawing(folder: Path) -> Drawing:
         folder.mkdir(parents=True, exist_ok=True)

@@ -70,10 +70,18 @@ def named_leaves(tree: Any) -> dict[str, Array]:
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
-def metric_names(algorithm: Algorithm, state: State, batch: Any, key: Array, hp: Any, cfg: Any) -> tuple[str, ...]:
+def metric_names(algorithm: Algorithm, key: Array, hp: Any, data: Any, cfg: Any) -> tuple[str, ...]:
     """Names of what `step` reports, in the order of `Carry.sums`."""
+    state = jax.eval_shape(partial(algorithm.init, cfg=cfg), key, hp)
+    batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((cfg.batch_size, *x.shape[1:]), x.dtype), data)
     _, metrics = jax.eval_shape(partial(algorithm.step, cfg=cfg), state, batch, key, hp)
     return tuple(sorted(metrics))
+
+
+def steps_per_epoch(data: Any, cfg: Any) -> int:
+    """Batches in a split; for an algorithm without data (an empty pytree) what its configuration calls an epoch."""
+    leaves = jax.tree.leaves(data)
+    return leaves[0].shape[0] // cfg.batch_size if leaves else cfg.steps_per_epoch
 
 
 def start(algorithm: Algorithm, key: Array, hp: Any, cfg: Any, metrics: int) -> Carry:
@@ -101,14 +109,11 @@ def run_chunk(
     `rows - 1` logging intervals may be completed. The remainder of an epoch that does not fill a batch is left out;
     the next permutation leaves out others.
     """
-    examples = jax.tree.leaves(data)[0].shape[0]
-    steps_per_epoch = examples // cfg.batch_size
-    order = _permutation(jax.random.fold_in(run_keys.order, first // steps_per_epoch), examples)
+    batch_at = _batches(data, run_keys.order, first, cfg)
 
     def body(t: Array, loop: tuple[State, Array, Array]) -> tuple[State, Array, Array]:
         state, table, first_bad = loop
-        index = lax.dynamic_slice_in_dim(order, (t % steps_per_epoch) * cfg.batch_size, cfg.batch_size)
-        batch = jax.tree.map(lambda leaf: leaf[index], data)
+        batch = batch_at(t)
         state, metrics = algorithm.step(state, batch, jax.random.fold_in(run_keys.step, t), hp, cfg)
         values = jnp.stack([metrics[name] for name in sorted(metrics)])
         table = table.at[t // log_every - first // log_every].add(values)
@@ -120,6 +125,20 @@ def run_chunk(
     sums = table[last // log_every - first // log_every]
     finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state)])
     return Carry(state, sums, first_bad), Chunk(table, finite)
+
+
+def _batches(data: Any, key: Array, first: Array, cfg: Any) -> Callable[[Array], Any]:
+    """The batch of step t, for the steps of the epoch of step `first`; an algorithm without data gets none."""
+    if not jax.tree.leaves(data):
+        return lambda t: data
+    examples, per_epoch = jax.tree.leaves(data)[0].shape[0], steps_per_epoch(data, cfg)
+    order = _permutation(jax.random.fold_in(key, first // per_epoch), examples)
+
+    def batch_at(t: Array) -> Any:
+        index = lax.dynamic_slice_in_dim(order, (t % per_epoch) * cfg.batch_size, cfg.batch_size)
+        return jax.tree.map(lambda leaf: leaf[index], data)
+
+    return batch_at
 
 
 def _permutation(key: Array, n: int) -> Int[Array, " n"]:

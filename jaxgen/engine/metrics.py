@@ -47,13 +47,16 @@ class MetricsLog:
             self._events = SummaryWriter(str(tensorboard), purge_step=step + 1)
 
     def write(self, row: Row) -> None:
-        """Adds one row; a row holds `step` and numbers whose names contain a slash, as `train/loss`."""
+        """Adds one row: `step` and numbers whose names contain a slash, as `train/loss` (lists, one a member)."""
         self.rows.append(row)
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
         if self._events is not None:
             for name, value in row.items():
-                if "/" in name:
+                if "/" in name and isinstance(value, list):
+                    members = {str(i): x for i, x in enumerate(value) if x is not None}
+                    self._events.add_scalars(name, members, row["step"])
+                elif "/" in name:
                     self._events.add_scalar(name, value, row["step"])
 
     def close(self) -> None:

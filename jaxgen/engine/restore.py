@@ -65,9 +65,8 @@ def _read(path: Path, experiments: Sequence[str]) -> dict[str, Any]:
 def _newest_state(
     path: Path, algorithm: loop.Algorithm, keys: loop.Keys, hp: Any, cfg: Any, dataset: Dataset
 ) -> tuple[int, Any]:
-    batch = algorithm.Batch(dataset.train.images[: cfg.batch_size], dataset.train.labels[: cfg.batch_size])
-    state = jax.eval_shape(partial(algorithm.init, cfg=cfg), keys.init, hp)
-    metrics = len(loop.metric_names(algorithm, state, batch, keys.step, hp, cfg))
+    data = algorithm.Batch(dataset.train.images, dataset.train.labels)
+    metrics = len(loop.metric_names(algorithm, keys.init, hp, data, cfg))
     like = jax.jit(partial(loop.start, algorithm, cfg=cfg, metrics=metrics))(keys.init, hp)
     checkpoints = Checkpoints(path / "checkpoints", 1)
     try:

@@ -1,6 +1,6 @@
 """A run directory, complete in itself.
 
-settings.json      experiment, every setting, the data set's name and version
+settings.json      experiment, every setting, the data set's name and version, the members of a population
 sessions.json      for each process that worked on it: command, versions, git revision, devices
 metrics.jsonl      one row a logging interval and one an evaluation
 checkpoints/       orbax; figures/; tensorboard/ on request
@@ -19,10 +19,13 @@ from pathlib import Path
 from typing import IO, Any
 
 import jax
+import numpy as np
 
 from jaxgen.data.dataset import Dataset
 from jaxgen.engine import settings as settings_lib
 from jaxgen.engine.files import read_json, write_json
+from jaxgen.engine.loop import named_leaves
+from jaxgen.engine.members import Members
 from jaxgen.errors import SettingError, UserError
 
 PACKAGES = ("jaxgen", "jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy")
@@ -97,7 +100,7 @@ def _session() -> dict[str, Any]:
     }
 
 
-def find(experiment: str, settings: Any) -> Path | None:
+def find(experiment: str, settings: Any, members: Members | None = None) -> Path | None:
     """The existing run directory that `settings` names, after a check that they fit it; None for a new run."""
     run = settings.run
     path = None if run.name is None else run.root / run.name
@@ -109,6 +112,8 @@ def find(experiment: str, settings: Any) -> Path | None:
     if saved["experiment"] != experiment:
         raise SettingError(f"{path} is a run of {saved['experiment']}, not of {experiment}; give another run.name")
     changed = settings_lib.differences(saved["settings"], settings_lib.to_dict(settings))
+    if saved.get("members") != _describe_members(members):
+        changed.append("its members")
     if changed:
         raise SettingError(
             f"{path} exists with other settings ({'; '.join(changed)}); give another run.name, or continue it with "
@@ -132,8 +137,17 @@ def _create(experiment: str, run: settings_lib.RunSettings) -> Path:
             number += 1
 
 
-def describe(dataset: Dataset) -> dict[str, Any]:
+def _describe_members(members: Members | None) -> dict[str, Any] | None:
+    if members is None:
+        return None
+    hps = {name: np.asarray(leaf).tolist() for name, leaf in named_leaves(members.hps).items()}
+    return {"seeds": list(members.seeds), "hparams": hps}
+
+
+def describe(dataset: Dataset | None) -> dict[str, Any] | None:
     """The data set as it stands in `settings.json`."""
+    if dataset is None:
+        return None
     return {
         "name": dataset.name,
         "version": dataset.version,
@@ -143,9 +157,11 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def open_run(experiment: str, settings: Any, data: dict[str, Any]) -> RunDirectory:
+def open_run(
+    experiment: str, settings: Any, data: dict[str, Any] | None, members: Members | None = None
+) -> RunDirectory:
     """Creates or reopens the run directory; `data` describes the data set and must be what it was."""
-    path = find(experiment, settings)
+    path = find(experiment, settings, members)
     new = path is None
     if path is None:
         path = _create(experiment, settings.run)
@@ -155,6 +171,8 @@ def open_run(experiment: str, settings: Any, data: dict[str, Any]) -> RunDirecto
         if saved != data:
             raise UserError(f"{path} was trained on {saved}, the data are now {data}; give another run.name")
     record = {"experiment": experiment, "settings": settings_lib.to_dict(settings), "data": data}
+    if members is not None:
+        record["members"] = _describe_members(members)
     sessions_file = path / "sessions.json"
     sessions = read_json(sessions_file) if sessions_file.exists() else []
     write_json(sessions_file, [*sessions, _session()])

@@ -22,6 +22,8 @@ class RunSettings:
     """Folder of all run directories."""
     seed: int = 0
     """Root of everything random in the run."""
+    seeds: int = 1
+    """Runs in one program, with seeds `seed`, `seed` + 1, ...; above 1 every metric is a list, one number a run."""
     epochs: int = 5
     """Passes over the training split; may be raised to go on with a finished run."""
     log_every: int = 0
@@ -56,12 +58,12 @@ FREE = (
 
 def validate(run: RunSettings) -> None:
     """Refuses run settings out of range."""
-    for field in ("epochs", "evaluate_every", "save_every", "keep"):
+    for field in ("epochs", "seeds", "evaluate_every", "save_every", "keep"):
         check_at_least(f"run.{field}", getattr(run, field), 1)
     for field in ("seed", "log_every", "draw_every", "chunk_steps"):
         check_at_least(f"run.{field}", getattr(run, field), 0)
-    if run.seed >= 2**32:
-        refuse("run.seed", run.seed, "less than 2**32")
+    if run.seed + run.seeds > 2**32:
+        refuse("run.seed", run.seed, "less than 2**32, all run.seeds of them")
     if run.name is not None and (not run.name.strip() or run.name in (".", "..") or "/" in run.name):
         refuse("run.name", run.name, "a folder's name without '/'")
 
@@ -115,7 +117,7 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def differences(saved: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """`field: saved -> new` for each setting that would change the run; more epochs are no difference."""
-    old, wanted = _flat(saved), _flat(new)
+    old, wanted = {"run.seeds": 1} | _flat(saved), _flat(new)
     if wanted.get("run.epochs", 0) >= old.get("run.epochs", 0):
         wanted["run.epochs"] = old.get("run.epochs")
     names = sorted((old.keys() | wanted.keys()) - {*FREE, "run.name"})

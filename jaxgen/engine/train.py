@@ -1,120 +1,37 @@
 """The host's side of a run: compile, then chunk after chunk, and between chunks whatever needs the host."""
 
 import itertools
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxgen import data as data_lib
 from jaxgen.data.dataset import Dataset
-from jaxgen.engine import loop, rundir
+from jaxgen.engine import loop, rundir, signals
+from jaxgen.engine import members as members_lib
 from jaxgen.engine import settings as settings_lib
 from jaxgen.engine.checkpoint import Checkpoints
+from jaxgen.engine.drawing import Drawing, Population
 from jaxgen.engine.files import read_json, write_json
+from jaxgen.engine.members import Members
 from jaxgen.engine.metrics import MetricsLog, Row
+from jaxgen.engine.programs import ROWS, Programs
 from jaxgen.errors import UserError, refuse
 
-ROWS = 128
-"""Logging intervals one chunk can hand back."""
 FIRST_CHUNK = 8
 """Steps of the first chunk, from which the speed is measured."""
 
-
-class Drawing(NamedTuple):
-    """What a figure function is given."""
-
-    directory: Path
-    state: Any
-    initial: Callable[[], Any]
-    """The state before the first step."""
-    key: jax.Array
-    cfg: Any
-    dataset: Dataset
-    rows: list[Row]
+Draw = Callable[[Drawing], None]
+Stop = Callable[[int, dict[str, Any]], bool]
+"""Told the epoch and its evaluation, says whether training ends there."""
 
 
 class NonFiniteError(UserError):
     """Training produced an infinity or NaN."""
-
-
-class _Signals:
-    """SIGTERM and Ctrl-C, remembered until the chunk is done; a second Ctrl-C interrupts at once."""
-
-    def __init__(self) -> None:
-        self.received: int | None = None
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        if self.received == signal.SIGINT == number:
-            raise KeyboardInterrupt
-        self.received = number
-
-
-@contextmanager
-def _deferred_signals() -> Iterator[_Signals]:
-    signals = _Signals()
-    previous = {number: signal.signal(number, signals) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield signals
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-class _Programs:
-    """The compiled functions of a run and the seconds their compilation took."""
-
-    def __init__(self, algorithm: loop.Algorithm, run: settings_lib.RunSettings, cfg: Any, data: Any, log_every: int):
-        self.seconds = 0.0
-        self.metrics: tuple[str, ...] = ()
-        self._algorithm, self._cfg, self._data, self._log_every = algorithm, cfg, data, log_every
-        self.keys = loop.keys(run.seed)
-
-    def compile(self, hp: Any) -> None:
-        """Compiles start, chunk and evaluate for these hyperparameters' shapes."""
-        began = time.perf_counter()
-        algorithm, cfg, (train, test) = self._algorithm, self._cfg, self._data
-        self.hp = jax.tree.map(jnp.float32, hp)
-        state = jax.eval_shape(partial(algorithm.init, cfg=cfg), self.keys.init, self.hp)
-        batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((cfg.batch_size, *x.shape[1:]), x.dtype), train)
-        self.metrics = loop.metric_names(algorithm, state, batch, self.keys.step, self.hp, cfg)
-        start = jax.jit(partial(loop.start, algorithm, cfg=cfg, metrics=len(self.metrics)))
-        self._start = start.lower(self.keys.init, self.hp).compile()
-        carry = jax.eval_shape(start, self.keys.init, self.hp)
-        run_chunk = partial(loop.run_chunk, algorithm=algorithm, cfg=cfg, log_every=self._log_every, rows=ROWS)
-        bound = jax.ShapeDtypeStruct((), jnp.int32)
-        self._chunk = (
-            jax.jit(run_chunk, donate_argnums=0).lower(carry, self.keys, self.hp, train, bound, bound).compile()
-        )
-        evaluate = jax.jit(partial(algorithm.evaluate, cfg=cfg))
-        self._evaluate = evaluate.lower(carry.state, test, self.keys.evaluate, self.hp).compile()
-        self.seconds = time.perf_counter() - began
-
-    def start(self) -> loop.Carry:
-        return self._start(self.keys.init, self.hp)
-
-    def chunk(self, carry: loop.Carry, first: int, last: int) -> tuple[loop.Carry, loop.Chunk]:
-        carry, chunk = self._chunk(carry, self.keys, self.hp, self._data[0], jnp.int32(first), jnp.int32(last))
-        return carry, jax.device_get(chunk)
-
-    def evaluate(self, carry: loop.Carry) -> dict[str, float]:
-        metrics = self._evaluate(carry.state, self._data[1], self.keys.evaluate, self.hp)
-        return {f"test/{name}": float(value) for name, value in metrics.items()}
-
-    def alarm(self, metrics: dict[str, float]) -> str | None:
-        """What the algorithm thinks wrong with an evaluation, if it exports an `alarm`."""
-        if not hasattr(self._algorithm, "alarm"):
-            return None
-        return self._algorithm.alarm({name.removeprefix("test/"): value for name, value in metrics.items()})
 
 
 class _Clock:
@@ -135,57 +52,121 @@ class _Clock:
         self._per_step = seconds / steps
 
 
-def _check_finite(carry: loop.Carry, chunk: loop.Chunk, first: int, last: int) -> None:
-    names = loop.named_leaves(carry.state)
-    bad_leaf = next((name for name, finite in zip(names, chunk.finite, strict=True) if not finite), None)
-    bad_step = int(carry.first_bad)
-    if bad_leaf is None and bad_step < 0:
-        return
-    where = f"step {bad_step}" if bad_step >= 0 else f"a step from {first} to {last - 1}"
-    what = f"in {bad_leaf}" if bad_leaf else "in the metrics"
-    raise NonFiniteError(
-        f"training became non-finite at {where}: first {what}. No checkpoint after it was kept; try a lower "
-        "hparams.learning_rate"
-    )
+class _Guard:
+    """Watches for infinities and NaN: the end of a lone run, the end of one member among many."""
+
+    def __init__(self, population: Members | None) -> None:
+        self._population = population
+        self._lost: set[int] = set()
+
+    def check(self, carry: loop.Carry, chunk: loop.Chunk, first: int, last: int) -> None:
+        """Raises `NonFiniteError` if no member is left; says which are lost."""
+        first_bad, finite = np.atleast_1d(carry.first_bad), np.atleast_2d(chunk.finite)
+        names = list(loop.named_leaves(carry.state))
+        bad = np.flatnonzero((first_bad >= 0) | ~finite.all(axis=1))
+        for i in bad:
+            leaf = next((name for name, fine in zip(names, finite[i], strict=True) if not fine), None)
+            where = f"step {first_bad[i]}" if first_bad[i] >= 0 else f"a step from {first} to {last - 1}"
+            what = f"became non-finite at {where}: first {f'in {leaf}' if leaf else 'in the metrics'}"
+            if len(bad) == len(first_bad):
+                whose = "training" if self._population is None else "training of every member"
+                raise NonFiniteError(
+                    f"{whose} {what}. No checkpoint after it was kept; try a lower hparams.learning_rate"
+                )
+            if i not in self._lost:
+                print(f"member {i} {what}; the others go on", file=sys.stderr)
+        self._lost.update(bad.tolist())
+
+    def check_evaluation(self, metrics: dict[str, np.ndarray], step: int) -> None:
+        """Raises `NonFiniteError` if a metric is finite for no member."""
+        for name, value in metrics.items():
+            if not np.isfinite(value).any():
+                raise NonFiniteError(f"the test {name} is {value} at step {step}; this state was not saved")
+
+
+def _logged(value: np.ndarray) -> float | list[float | None]:
+    """A metric in a row: a number, or one a member, None where it is not finite."""
+    return float(value) if np.ndim(value) == 0 else [float(x) if np.isfinite(x) else None for x in value]
+
+
+def _of_first(row: Row) -> Row:
+    """A population's row as its first member has it."""
+    return {name: value[0] if isinstance(value, list) else value for name, value in row.items()}
 
 
 def _log_rows(log: MetricsLog, table: np.ndarray, names: tuple[str, ...], first: int, last: int, every: int) -> None:
     for row, interval in enumerate(range(first // every, last // every)):
-        means = {f"train/{n}": float(v) for n, v in zip(names, table[row] / np.float32(every), strict=True)}
-        log.write({"step": (interval + 1) * every, **means})
+        log.write({"step": (interval + 1) * every, **_means(table[..., row, :], names, every)})
+
+
+def _means(sums: np.ndarray, names: tuple[str, ...], steps: int) -> Row:
+    means = sums / np.float32(steps)
+    return {f"train/{name}": _logged(means[..., i]) for i, name in enumerate(names)}
+
+
+def _mean(value: float | list[float | None]) -> float:
+    """What is shown of a metric: over members, the mean of those that are finite."""
+    return float(np.mean([x for x in value if x is not None])) if isinstance(value, list) else value
 
 
 def _describe(values: dict[str, Any]) -> str:
-    return "  ".join(f"{name} {value:.4f}" for name, value in values.items() if "/" in name)
+    return "  ".join(f"{name} {_mean(value):.4f}" for name, value in values.items() if "/" in name)
 
 
-def train(experiment: str, algorithm: loop.Algorithm, settings: Any, draw: Callable[[Drawing], None]) -> Path:
+def train(
+    experiment: str,
+    algorithm: loop.Algorithm,
+    settings: Any,
+    draw: Draw,
+    population: Members | None = None,
+    stop: Stop | None = None,
+) -> Path:
     """Runs or continues an experiment and returns its directory.
 
-    `settings` has the fields `data`, `config`, `hparams` and `run`. Everything wrong with them is said before
-    anything compiles (`SettingError`). Leaves by `SystemExit` (143, 130) when a signal stops the run.
+    `settings` has the fields `data` (where the algorithm takes data), `config`, `hparams` and `run`. Everything wrong
+    with them is said before anything compiles (`SettingError`). Leaves by `SystemExit` (143, 130) when a signal stops
+    the run. With `population`, or `run.seeds` above 1, many runs are one program: metrics are lists, one number a
+    member, and `hparams` is what the population was made from.
     """
-    settings_lib.validate(settings.run)
-    data_lib.validate(settings.data)
+    run = settings.run
+    settings_lib.validate(run)
+    if hasattr(settings, "data"):
+        data_lib.validate(settings.data)
     algorithm.validate(settings.hparams, settings.config)
-    existing = rundir.find(experiment, settings)
-    if existing is not None and _is_finished(existing, settings.run.epochs):
+    if population is None and run.seeds > 1:
+        population = members_lib.of_seeds(run.seed, run.seeds, settings.hparams)
+    existing = rundir.find(experiment, settings, population)
+    if existing is not None and _is_finished(existing, run.epochs):
         print(f"{existing} is finished: {_describe(read_json(existing / 'result.json'))}")
         return existing
-    dataset = data_lib.load(settings.data)
-    cfg = settings_lib.fit_to_data(settings.config, dataset)
-    examples = len(dataset.train.labels)
+    dataset = data_lib.load(settings.data) if hasattr(settings, "data") else None
+    cfg = settings.config if dataset is None else _fit(settings.config, dataset)
+    directory = rundir.open_run(experiment, settings, rundir.describe(dataset), population)
+    print(f"{directory.path}: {_sizes(dataset, population)}")
+    try:
+        _train(directory, algorithm, settings, cfg, dataset, draw, population, stop)
+    finally:
+        directory.close()
+    return directory.path
+
+
+def _fit(config: Any, dataset: Dataset) -> Any:
+    cfg, examples = settings_lib.fit_to_data(config, dataset), len(dataset.train.labels)
     if cfg.batch_size > examples:
         refuse("config.batch_size", cfg.batch_size, f"at most {examples}, the size of {dataset.name}'s training split")
     if getattr(cfg, "classes", 0) not in (0, len(dataset.class_names)):
         refuse("config.classes", cfg.classes, f"0, or {len(dataset.class_names)}, the classes of {dataset.name}")
-    directory = rundir.open_run(experiment, settings, rundir.describe(dataset))
-    print(f"{directory.path}: {dataset.name}, {examples} training and {len(dataset.test.labels)} test images")
-    try:
-        _train(directory, algorithm, settings, cfg, dataset, draw)
-    finally:
-        directory.close()
-    return directory.path
+    return cfg
+
+
+def _sizes(dataset: Dataset | None, population: Members | None) -> str:
+    images = (
+        [f"{len(split.labels)} {name}" for name, split in (("training", dataset.train), ("test", dataset.test))]
+        if dataset
+        else []
+    )
+    parts = [f"{dataset.name}, {' and '.join(images)} images"] if dataset else []
+    return ", ".join(parts + ([f"{len(population.seeds)} members"] if population else [])) or "one run"
 
 
 def _is_finished(path: Path, epochs: int) -> bool:
@@ -197,18 +178,23 @@ def _train(
     algorithm: loop.Algorithm,
     settings: Any,
     cfg: Any,
-    dataset: Dataset,
-    draw: Callable[[Drawing], None],
+    dataset: Dataset | None,
+    draw: Draw,
+    population: Members | None,
+    stop: Stop | None,
 ) -> None:
     run = settings.run
-    steps_per_epoch = len(dataset.train.labels) // cfg.batch_size
+    if dataset is None:
+        batches = (algorithm.Batch(), algorithm.Batch())
+    else:
+        batches = tuple(algorithm.Batch(split.images, split.labels) for split in (dataset.train, dataset.test))
+    steps_per_epoch = loop.steps_per_epoch(batches[0], cfg)
     total = run.epochs * steps_per_epoch
     log_every = run.log_every or max(1, steps_per_epoch // 10)
     intervals = {name: getattr(run, f"{name}_every") * steps_per_epoch for name in ("evaluate", "draw", "save")}
 
-    batches = tuple(algorithm.Batch(split.images, split.labels) for split in (dataset.train, dataset.test))
-    programs = _Programs(algorithm, run, cfg, batches, log_every)
-    programs.compile(settings.hparams)
+    programs = Programs(algorithm, cfg, batches, log_every, run.seed, population)
+    programs.compile(population.hps if population else settings.hparams)
     carry, step = programs.start(), 0
     checkpoints: Checkpoints | None = None
     alarm: str | None = None
@@ -218,13 +204,22 @@ def _train(
         if (restored := checkpoints.restore(carry)) is not None:
             step, carry, meta = restored
             print(f"continuing from step {step}")
-    print(parameter_table(carry.state.params))
+    print(parameter_table(_lone(carry.state.params, population)))
     log = MetricsLog(directory.metrics, step, directory.path / "tensorboard" if run.tensorboard else None)
-    clock = _Clock(run.chunk_steps, meta["train_seconds"])
+    clock, guard = _Clock(run.chunk_steps, meta["train_seconds"]), _Guard(population)
 
     def drawing(folder: Path) -> Drawing:
         folder.mkdir(parents=True, exist_ok=True)
-        return Drawing(folder, carry.state, lambda: programs.start().state, programs.keys.draw, cfg, dataset, log.rows)
+        return Drawing(
+            folder,
+            _lone(carry.state, population),
+            lambda: _lone(programs.start().state, population),
+            _lone(programs.keys.draw, population),
+            cfg,
+            dataset,
+            log.rows if population is None else [_of_first(row) for row in log.rows],
+            None if population is None else Population(population, carry.state, log.rows),
+        )
 
     from tqdm import tqdm
 
@@ -232,7 +227,7 @@ def _train(
         total=total, initial=step, unit="step", disable=None if run.progress else True, dynamic_ncols=True, leave=False
     )
     try:
-        with _deferred_signals() as signals:
+        with signals.deferred() as signal:
             while step < total:
                 first = step
                 stops = [first + clock.steps(), (first // log_every + ROWS - 1) * log_every]
@@ -241,29 +236,33 @@ def _train(
                 carry, chunk = programs.chunk(carry, first, step)
                 seconds = time.perf_counter() - began
                 clock.took(step - first, seconds)
-                _check_finite(carry, chunk, first, step)
+                guard.check(carry, chunk, first, step)
                 _log_rows(log, np.asarray(chunk.rows), programs.metrics, first, step, log_every)
-                _show(bar, step - first, (step - first) * cfg.batch_size / seconds, log.rows)
+                _show(bar, step - first, (step - first) * cfg.batch_size / seconds if dataset else None, log.rows)
                 at = {name: bool(every) and step % every == 0 for name, every in intervals.items()}
                 score = None
                 if at["evaluate"] or step == total:
-                    score, alarm = _evaluate(programs, carry, log, step, steps_per_epoch, bar)
-                if at["save"] or step == total or signals.received:
+                    metrics = programs.evaluate(carry)
+                    guard.check_evaluation(metrics, step)
+                    row, alarm = _log_evaluation(algorithm, metrics, log, step, steps_per_epoch, bar)
+                    score = row.get("test/loss") if population is None else None
+                    if stop is not None and stop(step // steps_per_epoch, row):
+                        total = step
+                if at["save"] or step == total or signal.received:
                     checkpoints = checkpoints or Checkpoints(directory.checkpoints, run.keep)
                     checkpoints.save(step, carry, {"train_seconds": clock.seconds}, score)
-                if checkpoints and signals.received:
+                if checkpoints and signal.received:
                     checkpoints.wait()
                     bar.close()
                     print(
                         f"stopped and saved at step {step}; run the same command with --run.name {directory.path.name}"
                     )
-                    sys.exit(128 + signals.received)
+                    sys.exit(128 + signal.received)
                 if at["draw"] and step < total:
                     draw(drawing(directory.figures / f"epoch-{step // steps_per_epoch:04d}"))
         if total % log_every:
-            means = np.asarray(carry.sums) / np.float32(total % log_every)
-            named = {f"train/{n}": float(v) for n, v in zip(programs.metrics, means, strict=True)}
-            log.write({"step": total, **named, "partial": True})
+            means = _means(np.asarray(carry.sums), programs.metrics, total % log_every)
+            log.write({"step": total, **means, "partial": True})
     finally:
         bar.close()
         log.close()
@@ -277,29 +276,48 @@ def _train(
     print(f"figures in {directory.figures}")
 
 
-def _show(bar: Any, steps: int, images_per_second: float, rows: list[Row]) -> None:
+def _lone(tree: Any, population: Members | None) -> Any:
+    """The first member where there are many."""
+    return tree if population is None else members_lib.member(tree, 0)
+
+
+def _show(bar: Any, steps: int, images_per_second: float | None, rows: list[Row]) -> None:
     last = next((row for row in reversed(rows) if any(name.startswith("train/") for name in row)), {})
     losses = {name.removeprefix("train/"): value for name, value in last.items() if name.endswith("loss")}
-    said = [f"{name} {value:.3f}" for name, value in losses.items()] + [f"{images_per_second:,.0f} images/s"]
+    said = [f"{name} {_mean(value):.3f}" for name, value in losses.items()]
+    if images_per_second is not None:
+        said.append(f"{images_per_second:,.0f} images/s")
     bar.set_postfix_str(", ".join(said), refresh=False)
     bar.update(steps)
 
 
-def _evaluate(
-    programs: _Programs, carry: loop.Carry, log: MetricsLog, step: int, steps_per_epoch: int, bar: Any
-) -> tuple[float | None, str | None]:
-    """Logs the evaluation; returns the test loss, where the algorithm has one, and what its `alarm` says."""
-    metrics = programs.evaluate(carry)
-    bar.write(f"epoch {step / steps_per_epoch:g}: {_describe(metrics)}", file=sys.stdout)
-    for name, value in metrics.items():
-        if not np.isfinite(value):
-            what = name.replace("test/", "the test ")
-            raise NonFiniteError(f"{what} is {value} at step {step}; this state was not saved")
-    log.write({"step": step, **metrics})
-    alarm = programs.alarm(metrics)
+def _log_evaluation(
+    algorithm: loop.Algorithm,
+    metrics: dict[str, np.ndarray],
+    log: MetricsLog,
+    step: int,
+    steps_per_epoch: int,
+    bar: Any,
+) -> tuple[Row, str | None]:
+    """Logs and shows an evaluation; returns its row, and what the algorithm's `alarm`, if it has one, says."""
+    row = {"step": step, **{f"test/{name}": _logged(value) for name, value in metrics.items()}}
+    log.write(row)
+    bar.write(f"epoch {step / steps_per_epoch:g}: {_describe(row)}", file=sys.stdout)
+    alarm = _alarm(algorithm, metrics)
     if alarm:
         bar.write(f"warning: {alarm}", file=sys.stderr)
-    return metrics.get("test/loss"), alarm
+    return row, alarm
+
+
+def _alarm(algorithm: loop.Algorithm, metrics: dict[str, np.ndarray]) -> str | None:
+    """What the algorithm thinks wrong with an evaluation, of each member where there are many."""
+    if not hasattr(algorithm, "alarm"):
+        return None
+    if not any(np.ndim(value) for value in metrics.values()):
+        return algorithm.alarm({name: float(value) for name, value in metrics.items()})
+    count = len(next(iter(metrics.values())))
+    said = [(i, algorithm.alarm({name: float(value[i]) for name, value in metrics.items()})) for i in range(count)]
+    return "; ".join(f"member {i}: {what}" for i, what in said if what) or None
 
 
 def parameter_table(params: Any) -> str:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.algorithms import autoencoder
-from jaxgen.engine.train import Drawing
+from jaxgen.engine.drawing import Drawing
 from jaxgen.report import figures
 
 SHOWN = 10

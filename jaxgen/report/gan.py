@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxgen.algorithms import gan
+from jaxgen.engine.drawing import Drawing
 from jaxgen.engine.files import write_json
 from jaxgen.engine.metrics import running_means
-from jaxgen.engine.train import Drawing
 from jaxgen.evaluation.neighbours import nearest
 from jaxgen.report import figures
 

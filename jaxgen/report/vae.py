@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.algorithms import examples, vae
-from jaxgen.engine.train import Drawing
+from jaxgen.engine.drawing import Drawing
 from jaxgen.evaluation import codes
 from jaxgen.report import figures
 

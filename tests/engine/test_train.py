@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import signal
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 
 from jaxgen.algorithms import autoencoder
-from jaxgen.engine import checkpoint, metrics
+from jaxgen.engine import checkpoint, loop, metrics
+from jaxgen.engine.members import stack
+from jaxgen.engine.settings import RunSettings
 from jaxgen.engine.train import NonFiniteError, train
 from jaxgen.errors import SettingError, UserError
 
@@ -200,3 +203,107 @@ def test_a_batch_larger_than_the_data_is_refused(make_settings):
 def test_tensorboard_files_hold_the_rows(make_settings):
     path = go(make_settings(tensorboard=True))
     assert any(b"test/loss" in file.read_bytes() for file in (path / "tensorboard").iterdir())
+
+
+def test_many_seeds_are_one_program_and_equal_lone_runs(make_settings):
+    drawn = []
+    many = go(make_settings(name="many", seed=1, seeds=3), draw=drawn.append)
+    rows = metrics.read(many / "metrics.jsonl")
+    for i in range(3):
+        lone = metrics.read(go(make_settings(name=f"lone{i}", seed=1 + i)) / "metrics.jsonl")
+        assert [row["step"] for row in rows] == [row["step"] for row in lone]
+        for row, alone in zip(rows, lone, strict=True):
+            for name in row.keys() - {"step", "partial"}:
+                assert row[name][i] == pytest.approx(alone[name], rel=1e-4)
+    assert len(json.loads((many / "result.json").read_text())["test/loss"]) == 3
+    assert drawn[-1].population.members.seeds == (1, 2, 3)
+    assert drawn[-1].rows[-1]["train/loss"] == rows[-1]["train/loss"][0]
+    jax.tree.map(
+        np.testing.assert_array_equal, drawn[-1].state, jax.tree.map(lambda x: x[0], drawn[-1].population.state)
+    )
+
+
+def test_a_stopped_population_goes_on_to_the_same_numbers(make_settings):
+    whole = go(make_settings(name="whole", seeds=2))
+    with pytest.raises(SystemExit):
+        go(make_settings(name="cut", seeds=2, draw_every=1), draw=interrupt_at(6))
+    assert_same_run(whole, go(make_settings(name="cut", seeds=2)))
+
+
+def test_a_diverged_member_disturbs_no_other(make_settings, capsys):
+    def of(*rates):
+        return stack([0] * len(rates), [autoencoder.HParams(learning_rate=rate) for rate in rates])
+
+    settings = make_settings(name="sound")
+    sound = metrics.read(train("tiny", autoencoder, settings, no_figures, of(0.01, 0.02)) / "metrics.jsonl")
+    settings = make_settings(name="one-diverges")
+    mixed = metrics.read(train("tiny", autoencoder, settings, no_figures, of(0.01, float("inf"))) / "metrics.jsonl")
+    assert "member 1 became non-finite at step" in capsys.readouterr().err
+    assert [row.get("train/loss", [None])[0] for row in mixed] == [row.get("train/loss", [None])[0] for row in sound]
+    assert mixed[-1]["train/loss"][1] is None
+    with pytest.raises(NonFiniteError, match="every member"):
+        train("tiny", autoencoder, make_settings(name="all"), no_figures, of(float("inf"), float("inf")))
+    with pytest.raises(SettingError, match="its members"):
+        train("tiny", autoencoder, settings, no_figures, of(0.01, 0.02))
+
+
+def test_training_ends_where_the_caller_says_so(make_settings):
+    told = []
+
+    def stop(epoch, row):
+        told.append((epoch, row["test/loss"]))
+        return epoch == 2
+
+    path = train("tiny", autoencoder, make_settings(), no_figures, stop=stop)
+    assert [epoch for epoch, _ in told] == [1, 2]
+    assert checkpoint.steps(path / "checkpoints") == [6, 12]
+    assert json.loads((path / "result.json").read_text())["test/loss"] == told[-1][1]
+
+
+class Counting:
+    """An algorithm without data: adds a random number in each step."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        steps_per_epoch: int = 5
+        batch_size: int = 1
+
+    class HParams(NamedTuple):
+        scale: float = 1.0
+
+    class Batch(NamedTuple):
+        pass
+
+    class State(NamedTuple):
+        params: jax.Array
+
+    @staticmethod
+    def validate(hp, cfg):
+        pass
+
+    @classmethod
+    def init(cls, key, hp, cfg):
+        return cls.State(jnp.zeros(()))
+
+    @classmethod
+    def step(cls, state, batch, key, hp, cfg, *, axis_name=None):
+        return cls.State(state.params + hp.scale * jax.random.uniform(key)), {"sum": state.params}
+
+    @staticmethod
+    def evaluate(state, batch, key, hp, cfg):
+        return {"sum": state.params}
+
+
+def test_an_algorithm_without_data(tmp_path):
+    @dataclasses.dataclass(frozen=True)
+    class Settings:
+        config: Counting.Config
+        hparams: Counting.HParams
+        run: RunSettings
+
+    run = RunSettings(name="run", root=tmp_path, epochs=2, log_every=2)
+    path = train("counting", Counting, Settings(Counting.Config(), Counting.HParams(), run), no_figures)
+    rows = metrics.read(path / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [2, 4, 5, 6, 8, 10, 10]
+    keys = [jax.random.fold_in(loop.keys(0).step, t) for t in range(10)]
+    assert rows[-1]["test/sum"] == pytest.approx(float(sum(jax.random.uniform(key) for key in keys)), rel=1e-5)

@@ -1,0 +1,30 @@
+"""SIGTERM and Ctrl-C wait until the chunk is done."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Signals:
+    """The signal received, if any; a second Ctrl-C interrupts at once."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.received == signal.SIGINT == number:
+            raise KeyboardInterrupt
+        self.received = number
+
+
+@contextmanager
+def deferred() -> Iterator[Signals]:
+    """Remembers SIGTERM and SIGINT instead of obeying them."""
+    signals = Signals()
+    previous = {number: signal.signal(number, signals) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield signals
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

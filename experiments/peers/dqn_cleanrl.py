@@ -21,7 +21,6 @@ from types import ModuleType
 from typing import Any
 
 import gymnasium
-
 from peers import dqn_source
 
 
@@ -55,7 +54,9 @@ def trainer(folder: str, seeds: int, steps: int) -> Callable[[int], float]:
         asked.put(count)
         return _result(answered)
 
-    source = dqn_source.read(Path(folder) / "cleanrl" / "dqn_jax.py", {"range(args.total_timesteps)": "step_numbers(args.total_timesteps)"})
+    source = dqn_source.read(
+        Path(folder) / "cleanrl" / "dqn_jax.py", {"range(args.total_timesteps)": "step_numbers(args.total_timesteps)"}
+    )
     code = compile(source, "dqn_jax.py", "exec")
     module: dict[str, Any] = {"__name__": "__main__", "__file__": "dqn_jax.py", "step_numbers": step_numbers}
     _prepare(Path(folder))

@@ -18,7 +18,6 @@ from typing import Any
 
 import jax
 from gymnax.wrappers import purerl
-
 from peers import dqn_source, seeds
 from peers.gymnax_before_1 import FiveValues
 
@@ -54,6 +53,7 @@ class _Settings(Exception):
 
 def _load(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The script's names, and the settings its `main` hands to wandb."""
+
     def init(config: dict[str, Any], **_: Any) -> None:
         raise _Settings(config)
 

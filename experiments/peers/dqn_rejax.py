@@ -15,7 +15,6 @@ from typing import Any
 import gymnax
 import jax
 import yaml
-
 from peers import seeds
 from peers.gymnax_before_1 import FiveValues
 

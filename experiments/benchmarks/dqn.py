@@ -9,6 +9,7 @@ Ours runs on one thread a device: with one seed on one device, with several on a
 cores, the seeds placed on them. PureJaxRL runs with JAX's own threads, as its command does, and on one thread too.
 """
 
+import itertools
 import os
 import time
 from collections.abc import Iterator
@@ -121,7 +122,7 @@ class Dqn(Measurement):
 
 def update_flop(peer: str) -> float:
     """Arithmetic of an update's matrix products: the net forward, the target forward, and the gradients."""
-    layers = [a * b for a, b in zip(NETS[peer], NETS[peer][1:])]
+    layers = [a * b for a, b in itertools.pairwise(NETS[peer])]
     passes = 3 if peer in DOUBLE else 2
     backward = 2 * sum(layers) - layers[0]  # nobody asks for the gradient to the observations
     return 2.0 * BATCH[peer] * (passes * sum(layers) + backward)

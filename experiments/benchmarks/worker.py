@@ -26,7 +26,7 @@ class Worker:
         paths = [str(root), str(root.parent), os.environ.get("PYTHONPATH", "")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "XLA_FLAGS": flags}
         environment.setdefault("JAX_COMPILATION_CACHE_DIR", jax.config.jax_compilation_cache_dir or "")
-        self._errors: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8")
+        self._errors: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 (close() closes it)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", function, json.dumps(arguments)],
             **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._errors},

@@ -58,6 +58,7 @@ def test_the_arithmetic_is_that_of_the_compiled_dots():
     assert dqn.update_flop("purejaxrl") == pytest.approx(cost["flops"], rel=0.03)  # the rest is element by element
 
 
+@pytest.mark.slow
 def test_a_measurement_without_peers_says_so(tmp_path):
     command = [sys.executable, str(EXPERIMENTS / "benchmark.py"), "dqn", "--seeds", "2", "--rounds", "1"]
     environment = {**os.environ, "PYTHONPATH": str(EXPERIMENTS.parent)}
@@ -76,7 +77,7 @@ def test_a_measurement_without_peers_says_so(tmp_path):
 def test_a_process_that_fails_says_why():
     worker = Worker("peers.dqn_source.read", ["/nowhere", {}])
     try:
-        with pytest.raises(UserError, match="No such file or directory: '/nowhere'|has no attribute"):
+        with pytest.raises(UserError, match="'str' object has no attribute 'read_text'"):
             worker.ready()
     finally:
         worker.close()

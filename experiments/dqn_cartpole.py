@@ -26,9 +26,27 @@ class Settings:
     """Settings to start from; every other option changes them."""
     config: dqn.Config = field(default_factory=dqn.Config)
     hparams: dqn.HParams = field(default_factory=dqn.HParams)
-    run: RunSettings = field(default_factory=lambda: RunSettings(epochs=20, save_every=10))
+    run: RunSettings = field(default_factory=RunSettings)
 
 
+SOLVE = Settings(
+    config=dqn.Config(
+        envs=10,
+        batch_size=128,
+        replay_size=10_000,
+        learning_starts=10_000,
+        widths=(120, 84),
+        double=False,
+        target_every=50,
+        loss="squared",  # Huber's would flatten the rare large errors, those of a falling pole
+        clip_gradients=False,
+        schedule="linear",  # to 0: what is reached is kept
+        evaluation_episodes=100,
+        steps_per_epoch=1_500,
+    ),
+    hparams=dqn.HParams(learning_rate=5e-4, epsilon_steps=100_000.0, epsilon_end=0.05),
+    run=RunSettings(epochs=20, save_every=10),
+)
 CHAPTER = Settings(
     preset="chapter",
     config=dqn.Config(
@@ -52,7 +70,7 @@ CHAPTER = Settings(
     # 100 episodes of at most 500 steps; a seed that has played 100 learns nothing more.
     run=RunSettings(epochs=20, save_every=10),
 )
-PRESETS = {"solve": Settings(), "chapter": CHAPTER}
+PRESETS = {"solve": SOLVE, "chapter": CHAPTER}
 
 
 def main(settings: Settings) -> None:

@@ -158,7 +158,7 @@ def peak_gflops(cores: int) -> float:
     worker = Worker("benchmarks.dqn.products", [], flags)
     try:
         worker.ready()
-        return 2 * 1024**3 / min(worker(1) for _ in range(20)) / 1e9
+        return 2 * 1024**3 / min(worker(1) for _ in range(100)) / 1e9
     finally:
         worker.close()
 

@@ -44,7 +44,7 @@ SOLVE = Settings(
         clip_gradients=False,
         schedule="linear",  # to 0: what is reached is kept
         evaluation_episodes=100,
-        steps_per_epoch=1_500,
+        steps_per_epoch=500,
     ),
     hparams=dqn.HParams(learning_rate=5e-4, epsilon_steps=50_000.0, epsilon_end=0.02),
     run=RunSettings(epochs=20, save_every=10),

@@ -4,6 +4,7 @@
     python experiments/benchmark.py conv           # forward and gradients of every convolutional layer: 3 minutes
     python experiments/benchmark.py train          # training steps of every model: 10 minutes
     python experiments/benchmark.py startup        # seconds from Enter to the first finished step: 5 minutes
+    python experiments/benchmark.py dqn            # DQN steps per second; peers: --purejaxrl FOLDER ...: 8 minutes
     python experiments/benchmark.py sweep          # many members in one program against runs in turn: 5 minutes
 
 A ratio is the other's time over ours: above 1 we are ahead. One JSON line a row goes to --out, a table to the screen.
@@ -12,12 +13,12 @@ A peer that is not installed is said and left out. `train --help` and so on list
 
 import json
 
-from benchmarks import conv, reporting, startup, sweep, train
+from benchmarks import conv, dqn, reporting, startup, sweep, train
 from benchmarks.measuring import Measurement
 
 from jaxgen.engine import cli
 
-COMMANDS = conv.Conv | train.Train | startup.Startup | sweep.Sweep
+COMMANDS = conv.Conv | train.Train | startup.Startup | dqn.Dqn | sweep.Sweep
 
 
 def main(settings: Measurement) -> None:

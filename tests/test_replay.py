@@ -61,7 +61,7 @@ def test_contents_are_those_of_flashbax(count):
 
 
 @pytest.mark.parametrize("n_step", [1, 3])
-@pytest.mark.parametrize("count", [3, 5, 6, 13])
+@pytest.mark.parametrize("count", [3, 13])
 @pytest.mark.parametrize("prioritised", [False, True])
 def test_samples_are_aligned_and_from_all_that_have_their_followers(prioritised, count, n_step):
     memory = ring(*map(row, range(count)), prioritised=prioritised)

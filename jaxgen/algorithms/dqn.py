@@ -220,6 +220,7 @@ def step(
         return _update(state, *inputs, hp, cfg, axis_name)
 
     state, _ = lax.scan(collect, state, collect_draws)
+    state = state._replace(replay=lax.optimization_barrier(state.replay))  # else XLA copies the ring to read it
     numbers = state.step * cfg.updates + jnp.arange(cfg.updates)
     state, metrics = lax.scan(update, state, (update_draws, numbers))
     metrics = jax.tree.map(jnp.mean, metrics) | {"episode_return": state.episodes.last.mean()}

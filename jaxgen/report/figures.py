@@ -101,12 +101,12 @@ def sheet(path: Path, images: np.ndarray, columns: int) -> None:
 
 
 def bars(path: Path, values: np.ndarray, ylabel: str, title: str) -> None:
-    """Values (N,) as bars, largest first, with their places in the array below."""
+    """Values (N,) as bars, largest first, with their places, counted from 1, below."""
     order = np.argsort(values)[::-1]
     figure = _figure(max(5, 0.25 * len(values) + 2), 4)
     axes = figure.subplots()
     axes.bar(np.arange(len(values)), values[order], color=COLOURS[7])
-    axes.set_xticks(np.arange(len(values)), [str(place) for place in order], fontsize=7)
+    axes.set_xticks(np.arange(len(values)), [str(place + 1) for place in order], fontsize=7)
     axes.set(xlabel="latent", ylabel=ylabel, title=title)
     _save(figure, path)
 

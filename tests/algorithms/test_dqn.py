@@ -40,8 +40,17 @@ EVERYTHING = dataclasses.replace(
 ENOUGH = dataclasses.replace(HP, schedule_steps=jnp.float32(1_000), target_rate=jnp.float32(0.5))
 
 
+init = jax.jit(dqn.init, static_argnames="cfg")
+jitted_step = jax.jit(dqn.step, static_argnames="cfg")
+slow = pytest.mark.slow
+
+
 def fresh(cfg=TINY, hp=HP, seed=0):
-    return jax.jit(partial(dqn.init, cfg=cfg))(jax.random.key(seed), hp)
+    return init(jax.random.key(seed), hp, cfg=cfg)
+
+
+def step(state, cfg=TINY, key=KEY, hp=HP):
+    return jitted_step(state, dqn.Batch(), key, hp, cfg=cfg)
 
 
 def run(state, key, hp, cfg, steps):
@@ -77,6 +86,7 @@ def learnt_values(probe, n_step=1, **changes):
     return lambda time, sign: dqn.values(params, jnp.array([[time, sign]], jnp.float32), cfg)[0]
 
 
+@slow
 @pytest.mark.parametrize("double", [False, True])
 def test_probe_reward_now(double):
     q = learnt_values(probes.RewardNow, double=double)
@@ -88,7 +98,7 @@ def test_probe_reward_of_the_observation():
     np.testing.assert_allclose([q(0, 1)[0], q(0, -1)[0]], [1, -1], atol=0.05)
 
 
-@pytest.mark.parametrize("n_step", [1, 3])
+@pytest.mark.parametrize("n_step", [1, pytest.param(3, marks=slow)])
 def test_probe_delayed_reward(n_step):
     q = learnt_values(probes.RewardLater, n_step, sampling="prioritised")
     np.testing.assert_allclose([q(0, 1)[0], q(1, 1)[0]], [0.5, 1], atol=0.05)
@@ -103,7 +113,7 @@ def test_probe_action_and_observation_matter():
     np.testing.assert_allclose([q(0, 1), q(0, -1)], [[-1, 1], [1, -1]], atol=0.1)
 
 
-@pytest.mark.parametrize("n_step", [1, 3])
+@pytest.mark.parametrize("n_step", [1, pytest.param(3, marks=slow)])
 def test_probe_cut_is_bootstrapped_and_ended_is_not(n_step):
     """r / (1 - gamma) where episodes are only cut, r where they end."""
     np.testing.assert_allclose(learnt_values(probes.Cut, n_step)(0, 0), 2, atol=0.1)
@@ -154,10 +164,9 @@ def test_no_gradient_reaches_the_target(monkeypatch):
 def test_target_moves_when_it_is_due(rate):
     cfg = dataclasses.replace(TINY, updates=1, target_every=2)
     hp = dataclasses.replace(HP, target_rate=jnp.float32(rate))
-    step = jax.jit(partial(dqn.step, cfg=cfg))
     first = fresh(cfg, hp)
-    one, _ = step(first, dqn.Batch(), KEY, hp)
-    two, _ = step(one, dqn.Batch(), KEY, hp)
+    one, _ = step(first, cfg, hp=hp)
+    two, _ = step(one, cfg, hp=hp)
     jax.tree.map(np.testing.assert_array_equal, one.target, first.target)
     expected = jax.tree.map(lambda new, old: rate * new + (1 - rate) * old, two.params, first.target)
     chex.assert_trees_all_close(two.target, expected, rtol=1e-6)
@@ -215,7 +224,7 @@ def test_scores_are_the_first_episodes_and_nothing_is_learnt_after_them():
         lengths += list(running[row])
         running[row] = 0
     np.testing.assert_array_equal(state.episodes.scores, lengths[:12])
-    later, metrics = jax.jit(partial(dqn.step, cfg=cfg))(state, dqn.Batch(), KEY, HP)
+    later, metrics = step(state, cfg)
     assert metrics["loss"] > 0
     for name in ("params", "target", "opt_state"):
         jax.tree.map(np.testing.assert_array_equal, getattr(later, name), getattr(state, name))
@@ -236,7 +245,7 @@ def test_seeds_differ():
             assert np.any(leaves[0] != leaves[1])
 
 
-@pytest.mark.parametrize("cfg", [TINY, pytest.param(EVERYTHING, marks=pytest.mark.slow)], ids=["plain", "everything"])
+@pytest.mark.parametrize("cfg", [TINY, pytest.param(EVERYTHING, marks=slow)], ids=["plain", "everything"])
 def test_vmapped_equals_alone(cfg):
     hps = dataclasses.replace(
         jax.tree.map(lambda x: jnp.full(2, x), ENOUGH),
@@ -278,20 +287,17 @@ def test_pmap_and_shard_map_average_the_gradients():
     cfg = dataclasses.replace(TINY, optimizer="sgd", clip_gradients=False, updates=1)
     states = [fresh(cfg, seed=seed) for seed in range(4)]
     states = [state._replace(params=states[0].params, target=states[0].target) for state in states]
-    lone = [
-        jax.jit(partial(dqn.step, cfg=cfg))(s, dqn.Batch(), jax.random.fold_in(KEY, i), HP)
-        for i, s in enumerate(states)
-    ]
+    lone = [step(s, cfg, jax.random.fold_in(KEY, i)) for i, s in enumerate(states)]
     expected = jax.tree.map(lambda *x: jnp.stack(x).mean(0), *[state.params for state, _ in lone])
     loss = np.mean([metrics["loss"] for _, metrics in lone])
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *states)
 
-    step = partial(dqn.step, cfg=cfg, axis_name="batch")
-    pmapped = jax.pmap(step, axis_name="batch", in_axes=(0, None, None, None))(stacked, dqn.Batch(), KEY, HP)
+    on_each = partial(dqn.step, cfg=cfg, axis_name="batch")
+    pmapped = jax.pmap(on_each, axis_name="batch", in_axes=(0, None, None, None))(stacked, dqn.Batch(), KEY, HP)
     mesh, split = Mesh(np.array(jax.devices()[:4]), ("batch",)), PartitionSpec("batch")
 
     def shard(state):
-        state, metrics = step(jax.tree.map(lambda x: x[0], state), dqn.Batch(), KEY, HP)
+        state, metrics = on_each(jax.tree.map(lambda x: x[0], state), dqn.Batch(), KEY, HP)
         return jax.tree.map(lambda x: x[None], (state, metrics))
 
     sharded = jax.jit(jax.shard_map(shard, mesh=mesh, in_specs=split, out_specs=split, check_vma=False))(stacked)
@@ -306,7 +312,7 @@ class StepVariants(chex.TestCase):
     @chex.variants(with_jit=True, without_jit=True, with_pmap=True)
     def test_step_under_every_transformation(self):
         state = fresh()
-        _, expected = jax.jit(partial(dqn.step, cfg=TINY))(state, dqn.Batch(), KEY, HP)
+        _, expected = step(state)
         _, metrics = self.variant(partial(dqn.step, batch=dqn.Batch(), cfg=TINY))(state, key=KEY, hp=HP)
         np.testing.assert_allclose(metrics["loss"], expected["loss"], rtol=1e-4)
 
@@ -335,19 +341,19 @@ def test_images_go_through_the_convolution():
     state = fresh(cfg)
     assert state.replay.rows.observation.shape == (16, 4, 10, 10, 4)
     assert state.params["Conv_0"]["kernel"].shape == (3, 3, 4, 4)
-    later, metrics = jax.jit(partial(dqn.step, cfg=cfg))(state, dqn.Batch(), KEY, HP)
+    later, metrics = step(state, cfg)
     assert np.isfinite(metrics["loss"])
     assert np.any(later.params["Conv_0"]["kernel"] != state.params["Conv_0"]["kernel"])
 
 
-@pytest.mark.slow
+@slow
 @pytest.mark.parametrize(
     "name", ["Acrobot-v1", "MountainCar-v0", "Catch-bsuite", "UmbrellaChain-bsuite", "FourRooms-misc"]
 )
 def test_other_environments(name):
     cfg = dataclasses.replace(TINY, environment=name)
     dqn.validate(dqn.HParams(), cfg)
-    state, metrics = jax.jit(partial(dqn.step, cfg=cfg))(fresh(cfg), dqn.Batch(), KEY, HP)
+    state, metrics = step(fresh(cfg), cfg)
     assert np.isfinite(metrics["loss"])
     assert int(state.step) == 1
 

@@ -1,0 +1,180 @@
+"""Environment steps per second of a DQN that learns CartPole: ours, CleanRL's, PureJaxRL's, Rejax's, any of many seeds.
+
+Each peer runs at its own settings, ours beside it with the same number of environments, batch, updates, replay and
+net. Every side has a process of its own; what comes before learning, and compiling, is not counted, nor are
+evaluations (Rejax's are switched off). The peers are folders with a checkout each, patched in memory: how, say the
+docstrings of `peers/dqn_*.py`.
+
+Ours runs on one thread a device: with one seed on one device, with several on as many virtual devices as there are
+cores, the seeds placed on them. PureJaxRL runs with JAX's own threads, as its command does, and on one thread too.
+"""
+
+import itertools
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from benchmarks.measuring import Measurement, Row, compare, interleave, left_out, say
+from benchmarks.worker import Worker
+from jaxgen.errors import UserError, check_at_least, refuse
+
+ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
+BATCH = {"cleanrl": 128, "purejaxrl": 128, "rejax": 100}
+"""Transitions of an update."""
+UPDATE_EVERY = {"cleanrl": 10, "purejaxrl": 10, "rejax": 2}
+"""Environment steps for each update."""
+NETS = {"cleanrl": (4, 120, 84, 2), "purejaxrl": (4, 120, 84, 2), "rejax": (4, 64, 64, 3)}
+"""Widths from observation to outputs."""
+DOUBLE = ("rejax",)
+"""Those whose target asks the net too."""
+
+
+class Side(NamedTuple):
+    """A peer's DQN with one choice of threads."""
+
+    peer: str
+    label: str
+    flags: str
+    many: bool
+    """It can train many seeds at once."""
+
+
+SIDES = (
+    Side("cleanrl", "CleanRL", "", False),
+    Side("purejaxrl", "PureJaxRL", "", True),
+    Side("purejaxrl", "PureJaxRL, one thread", ONE_THREAD, True),
+    Side("rejax", "Rejax", "", True),
+)
+
+
+@dataclass(frozen=True)
+class Dqn(Measurement):
+    """Environment steps per second of a DQN on CartPole: ours, CleanRL's, PureJaxRL's and Rejax's."""
+
+    rounds: int = 3
+    """Times each side is measured, in turn."""
+    seeds: tuple[int, ...] = (1, 8, 32, 128)
+    """Seeds trained at once."""
+    seconds: float = 3.0
+    """Length of a measurement."""
+    cleanrl: Path | None = None
+    """Folder with a checkout of CleanRL."""
+    purejaxrl: Path | None = None
+    """Folder with a checkout of PureJaxRL."""
+    rejax: Path | None = None
+    """Folder with a checkout of Rejax."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least("seconds", self.seconds, 0.01)
+        for count in self.seeds:
+            check_at_least("seeds", count, 1)
+        for peer in BATCH:
+            folder = getattr(self, peer)
+            if folder is not None and not folder.is_dir():
+                refuse(peer, str(folder), "a folder with a checkout of that project")
+
+    def measure(self) -> Iterator[Row]:
+        """First the processor's own limit, then a row for each number of seeds and peer."""
+        limits = {cores: peak_gflops(cores) for cores in (1, _cores())}
+        say(", ".join(f"matrix products on {cores} core(s): {limit:.0f} GFLOP/s" for cores, limit in limits.items()))
+        for peer in BATCH:
+            for count in self.seeds:
+                if peer != "cleanrl" or count == 1:
+                    yield from self._point(peer, count, limits[1 if count % _cores() else _cores()])
+
+    def _point(self, peer: str, count: int, limit: float) -> Iterator[Row]:
+        steps = 1_000 if count == 1 else 100  # a call must be long beside what calling costs
+        folder = getattr(self, peer)
+        if folder is None:
+            say(f"{peer} is left out: no folder given with --{peer}")
+        with ExitStack() as stack:
+            runs = {"ours": Worker("benchmarks.dqn_ours.trainer", [peer, count, steps], _our_flags(count))}
+            for side in SIDES:
+                if side.peer == peer and folder is not None:
+                    arguments = [str(folder.resolve()), count, steps]
+                    runs[side.label] = Worker(f"peers.dqn_{peer}.trainer", arguments, side.flags)
+            for run in runs.values():
+                stack.callback(run.close)
+            times = interleave(_ready(runs), 0, self.seconds, self.rounds, f"{peer}, {count} seeds")
+        ours = times.pop("ours")
+        rates = {name: count * steps / median(taken) * 1e3 for name, taken in {"ours": ours, **times}.items()}
+        share = rates["ours"] / UPDATE_EVERY[peer] * update_flop(peer) / limit / 1e9
+        for name, taken in times.items() or [(None, [])]:
+            row = compare(f"dqn as {peer}, {count} seeds", ours, name, taken)
+            row |= {"steps": steps, "seeds": count, "ours_steps_per_s": round(rates["ours"]), "share": round(share, 3)}
+            yield row | {"peer_steps_per_s": round(rates[name]) if name else None, "limit_gflops": round(limit)}
+        said = ", ".join(f"{name} {rate:,.0f}" for name, rate in rates.items())
+        say(f"as {peer}, {count} seeds: steps/s {said}")
+
+    def conclude(self, rows: list[Row]) -> Iterator[str]:
+        """Steps per second, and how near the update's arithmetic alone would be."""
+        for row in rows:
+            against = f"; {row['peer']} {row['peer_steps_per_s']:,}: ratio {row['ratio']:.2f}" if row["peer"] else ""
+            share = f"{row['share']:.0%} of the {row['limit_gflops']} GFLOP/s of large matrix products"
+            yield f"{row['name']}: {row['ours_steps_per_s']:,} environment steps/s, {share}{against}"
+
+
+def update_flop(peer: str) -> float:
+    """Arithmetic of an update's matrix products: the net forward, the target forward, and the gradients."""
+    layers = [a * b for a, b in itertools.pairwise(NETS[peer])]
+    passes = 3 if peer in DOUBLE else 2
+    backward = 2 * sum(layers) - layers[0]  # nobody asks for the gradient to the observations
+    return 2.0 * BATCH[peer] * (passes * sum(layers) + backward)
+
+
+def _our_flags(count: int) -> str:
+    """One thread; with several seeds a virtual device for each core."""
+    cores = _cores() if count % _cores() == 0 else 1
+    return f"{ONE_THREAD} --xla_force_host_platform_device_count={cores}"
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _ready(runs: dict[str, Worker]) -> dict[str, Any]:
+    """Those that have got ready, which they all do at the same time; a peer that failed is said and left out."""
+    found: dict[str, Any] = {}
+    for name, run in runs.items():
+        try:
+            run.ready()
+            found[name] = run
+        except UserError as error:
+            if name == "ours":
+                raise
+            left_out(name, error)
+    return found
+
+
+def peak_gflops(cores: int) -> float:
+    """GFLOP/s of a product of two 1024x1024 matrices on so many cores, the best of several."""
+    flags = ONE_THREAD if cores == 1 else ""
+    worker = Worker("benchmarks.dqn.products", [], flags)
+    try:
+        worker.ready()
+        return 2 * 1024**3 / min(worker(1) for _ in range(100)) / 1e9
+    finally:
+        worker.close()
+
+
+def products() -> Any:
+    """A `Run` of matrix products."""
+    import jax
+    import jax.numpy as jnp
+
+    a, product = jnp.ones((1024, 1024)), jax.jit(jnp.dot)
+
+    def run(count: int) -> float:
+        began = time.perf_counter()
+        for _ in range(count):
+            product(a, a).block_until_ready()
+        return time.perf_counter() - began
+
+    run(1)
+    return run

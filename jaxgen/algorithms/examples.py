@@ -18,13 +18,21 @@ def keys(key: Array, count: int, axis_name: str | None = None) -> Array:
     return jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(count))
 
 
-def map_batches(function: Callable[[Any], Any], split: Any, size: int = MAP_BATCH) -> Any:
+def map_batches(
+    function: Callable[[Any], Any], split: Any, size: int = MAP_BATCH, axis_name: str | None = None
+) -> Any:
     """`function` of all of `split` (a pytree with examples along axis 0), in the memory of `size` examples.
 
     `function` takes and returns batches. The last batch is filled up with the first examples, which are dropped.
+    With `axis_name` each device has all of `split`, looks at its share of the batches, and is told of the others'.
     """
     count = jax.tree.leaves(split)[0].shape[0]
     size = min(size, count)
-    places = (jnp.arange(-(-count // size) * size) % count).reshape(-1, size)
+    batches = -(-count // size)
+    share = batches if axis_name is None else -(-batches // lax.axis_size(axis_name))
+    first = 0 if axis_name is None else lax.axis_index(axis_name) * share
+    places = ((first + jnp.arange(share))[:, None] * size + jnp.arange(size)) % count
     mapped = lax.map(lambda place: function(jax.tree.map(lambda leaf: leaf[place], split)), places)
+    if axis_name is not None:
+        mapped = lax.all_gather(mapped, axis_name, tiled=True)
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], mapped)

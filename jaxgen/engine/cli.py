@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import jax
 import tyro
 
+from jaxgen.engine import devices
 from jaxgen.errors import SettingError, UserError, check_choice
 
 S = TypeVar("S")
@@ -123,7 +124,10 @@ def main(default: S | Mapping[str, S] | UnionType, run: Callable[[S], Any], desc
     try:
         keep_freed_memory()
         use_compilation_cache()
-        run(parse(chosen(default, sys.argv[1:]) if isinstance(default, Mapping) else default, description))
+        settings = parse(chosen(default, sys.argv[1:]) if isinstance(default, Mapping) else default, description)
+        if hasattr(settings, "run"):
+            devices.place(settings.run.cpu_devices, settings.run.seeds, settings.run.devices)
+        run(settings)
     except SettingError as error:
         _fail(str(error), 2)
     except UserError as error:

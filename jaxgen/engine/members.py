@@ -38,22 +38,33 @@ def keys(members: Members) -> loop.Keys:
 
 
 def mesh(count: int) -> Mesh:
-    """The devices members are placed on: as many as divide them evenly."""
+    """The devices members are placed on: as few as give none of them more members than all would."""
     devices = jax.devices()
-    used = max(d for d in range(1, len(devices) + 1) if count % d == 0)
-    return Mesh(np.array(devices[:used]), (AXIS,))
+    each = -(-count // len(devices))
+    return Mesh(np.array(devices[: -(-count // each)]), (AXIS,))
 
 
-def spread(function: Callable[..., Any], stacked: tuple[bool, ...], mesh: Mesh) -> Callable[..., Any]:
-    """`function` of all members; `stacked` tells for each argument whether it has a member axis.
+def spread(function: Callable[..., Any], stacked: tuple[bool, ...], count: int) -> Callable[..., Any]:
+    """`function` of all `count` members; `stacked` tells for each argument whether it has a member axis.
 
-    Each device runs its own share of the members and talks to no other.
+    Each device runs its own share of the members and talks to no other; where they do not come out even, the last
+    member is run again in the free places and what comes of it there is dropped.
     """
+    over = mesh(count)
+    places = np.minimum(np.arange(-(-count // over.size) * over.size), count - 1)
     mapped = jax.vmap(function, tuple(0 if one else None for one in stacked))
     specs = tuple(P(AXIS) if one else P() for one in stacked)
-    return jax.shard_map(mapped, mesh=mesh, in_specs=specs, out_specs=P(AXIS), check_vma=False)
+    sharded = jax.shard_map(mapped, mesh=over, in_specs=specs, out_specs=P(AXIS), check_vma=False)
+    if len(places) == count:
+        return sharded
+
+    def filled(*args: Any) -> Any:
+        pairs = zip(args, stacked, strict=True)
+        return member(sharded(*(member(arg, places) if one else arg for arg, one in pairs)), slice(count))
+
+    return filled
 
 
-def member(tree: Any, i: int) -> Any:
-    """Member i of a stacked tree."""
+def member(tree: Any, i: Any) -> Any:
+    """Member i of a stacked tree; several, stacked, where i is a slice or an array."""
     return jax.tree.map(lambda leaf: leaf[i], tree)

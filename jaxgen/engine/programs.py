@@ -71,10 +71,10 @@ class Programs:
     def _spread(self, start: Any, run_chunk: Any, evaluate: Any) -> tuple[Any, Any, Any, Any]:
         """The three over the members or the devices, and where the carry then lies (None: wherever it is made)."""
         if self._population is not None:
-            mesh = members.mesh(len(self._population.seeds))
-            start = members.spread(start, (True, True), mesh)
-            run_chunk = members.spread(run_chunk, (True, True, True, False, False, False), mesh)
-            return start, run_chunk, members.spread(evaluate, (True, False, True, True), mesh), None
+            count = len(self._population.seeds)
+            start = members.spread(start, (True, True), count)
+            run_chunk = members.spread(run_chunk, (True, True, True, False, False, False), count)
+            return start, run_chunk, members.spread(evaluate, (True, False, True, True), count), None
         if self._mesh is None:
             return start, run_chunk, evaluate, None
         specs = parallel.carry_specs(self._algorithm, jax.eval_shape(start, self.keys.init, self.hp))

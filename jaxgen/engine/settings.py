@@ -24,6 +24,12 @@ class RunSettings:
     """Root of everything random in the run."""
     seeds: int = 1
     """Runs in one program, with seeds `seed`, `seed` + 1, ...; above 1 every metric is a list, one number a run."""
+    cpu_devices: int | None = None
+    """Single-threaded devices the processor is cut into, which members (`seeds`) or a batch's shares (`devices`) are
+    spread over; 0: one device with all threads. Default: with many members one a core, else as many as `devices`."""
+    devices: int = 1
+    """Devices each batch is shared out over; 0: all there are. May change when a run is continued: numbers then agree
+    to rounding with those of the uninterrupted run, no longer bit for bit."""
     epochs: int = 5
     """Passes over the training split; may be raised to go on with a finished run."""
     log_every: int = 0
@@ -46,6 +52,8 @@ class RunSettings:
 
 FREE = (
     "run.root",
+    "run.cpu_devices",
+    "run.devices",
     "run.draw_every",
     "run.save_every",
     "run.keep",
@@ -53,14 +61,18 @@ FREE = (
     "run.tensorboard",
     "run.progress",
 )
-"""Settings that change no number of a run, and may differ when it is continued."""
+"""Settings that change no number of a run (run.devices: beyond rounding), and may differ when it is continued."""
 
 
 def validate(run: RunSettings) -> None:
     """Refuses run settings out of range."""
     for field in ("epochs", "seeds", "evaluate_every", "save_every", "keep"):
         check_at_least(f"run.{field}", getattr(run, field), 1)
-    for field in ("seed", "log_every", "draw_every", "chunk_steps"):
+    if run.cpu_devices is not None:
+        check_at_least("run.cpu_devices", run.cpu_devices, 0)
+    if run.devices != 1 and run.seeds > 1:
+        refuse("run.devices", run.devices, "1 with many run.seeds: these are spread over all devices already")
+    for field in ("seed", "devices", "log_every", "draw_every", "chunk_steps"):
         check_at_least(f"run.{field}", getattr(run, field), 0)
     if run.seed + run.seeds > 2**32:
         refuse("run.seed", run.seed, "less than 2**32, all run.seeds of them")

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxgen import data as data_lib
 from jaxgen.data.dataset import Dataset
-from jaxgen.engine import loop, rundir, signals
+from jaxgen.engine import loop, parallel, rundir, signals
 from jaxgen.engine import members as members_lib
 from jaxgen.engine import settings as settings_lib
 from jaxgen.engine.checkpoint import Checkpoints
@@ -133,6 +134,9 @@ def train(
     if hasattr(settings, "data"):
         data_lib.validate(settings.data)
     algorithm.validate(settings.hparams, settings.config)
+    mesh = parallel.mesh(run.devices) if population is None and run.seeds == 1 else None
+    if mesh is not None:
+        parallel.check_config(settings.config, mesh.size)
     if population is None and run.seeds > 1:
         population = members_lib.of_seeds(run.seed, run.seeds, settings.hparams)
     existing = rundir.find(experiment, settings, population)
@@ -144,7 +148,7 @@ def train(
     directory = rundir.open_run(experiment, settings, rundir.describe(dataset), population)
     print(f"{directory.path}: {_sizes(dataset, population)}")
     try:
-        _train(directory, algorithm, settings, cfg, dataset, draw, population, stop)
+        _train(directory, algorithm, settings, cfg, dataset, draw, population, stop, mesh)
     finally:
         directory.close()
     return directory.path
@@ -182,6 +186,7 @@ def _train(
     draw: Draw,
     population: Members | None,
     stop: Stop | None,
+    mesh: Mesh | None,
 ) -> None:
     run = settings.run
     if dataset is None:
@@ -193,7 +198,7 @@ def _train(
     log_every = run.log_every or max(1, steps_per_epoch // 10)
     intervals = {name: getattr(run, f"{name}_every") * steps_per_epoch for name in ("evaluate", "draw", "save")}
 
-    programs = Programs(algorithm, cfg, batches, log_every, run.seed, population)
+    programs = Programs(algorithm, cfg, batches, log_every, run.seed, population, mesh)
     programs.compile(population.hps if population else settings.hparams)
     carry, step = programs.start(), 0
     checkpoints: Checkpoints | None = None
@@ -202,7 +207,8 @@ def _train(
     if directory.checkpoints.exists():
         checkpoints = Checkpoints(directory.checkpoints, run.keep)
         if (restored := checkpoints.restore(carry)) is not None:
-            step, carry, meta = restored
+            step, meta = restored[0], restored[2]
+            carry = programs.resume(restored[1])
             print(f"continuing from step {step}")
     print(parameter_table(_lone(carry.state.params, population)))
     log = MetricsLog(directory.metrics, step, directory.path / "tensorboard" if run.tensorboard else None)
@@ -250,7 +256,7 @@ def _train(
                         total = step
                 if at["save"] or step == total or signal.received:
                     checkpoints = checkpoints or Checkpoints(directory.checkpoints, run.keep)
-                    checkpoints.save(step, carry, {"train_seconds": clock.seconds}, score)
+                    checkpoints.save(step, programs.whole(carry), {"train_seconds": clock.seconds}, score)
                 if checkpoints and signal.received:
                     checkpoints.wait()
                     bar.close()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxgen.algorithms import autoencoder
-from jaxgen.engine import checkpoint, loop, metrics
+from jaxgen.engine import checkpoint, loop, members, metrics
 from jaxgen.engine.members import stack
 from jaxgen.engine.settings import RunSettings
 from jaxgen.engine.train import NonFiniteError, train
@@ -221,6 +221,23 @@ def test_many_seeds_are_one_program_and_equal_lone_runs(make_settings):
     jax.tree.map(
         np.testing.assert_array_equal, drawn[-1].state, jax.tree.map(lambda x: x[0], drawn[-1].population.state)
     )
+
+
+def test_members_that_do_not_fill_the_devices_evenly(make_settings):
+    """Six on four devices: two each, the last one's places filled up and dropped."""
+    assert len(jax.devices()) == 4
+    assert members.mesh(6).size == 3
+    assert members.mesh(7).size == 4
+    whole = go(make_settings(name="seven", epochs=2, seeds=7))
+    assert len(json.loads((whole / "result.json").read_text())["test/loss"]) == 7
+    part = go(make_settings(name="four", epochs=2, seeds=4))
+    rows = [metrics.read(path / "metrics.jsonl") for path in (whole, part)]
+    assert [row["train/loss"][:4] for row in rows[0] if "train/loss" in row] == [
+        pytest.approx(row["train/loss"], rel=1e-5) for row in rows[1] if "train/loss" in row
+    ]
+    with pytest.raises(SystemExit):
+        go(make_settings(name="cut", epochs=2, seeds=7, draw_every=1), draw=interrupt_at(6))
+    assert_same_run(whole, go(make_settings(name="cut", epochs=2, seeds=7)))
 
 
 def test_a_stopped_population_goes_on_to_the_same_numbers(make_settings):

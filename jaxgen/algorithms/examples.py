@@ -18,9 +18,7 @@ def keys(key: Array, count: int, axis_name: str | None = None) -> Array:
     return jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(count))
 
 
-def map_batches(
-    function: Callable[[Any], Any], split: Any, size: int = MAP_BATCH, axis_name: str | None = None
-) -> Any:
+def map_batches(function: Callable[[Any], Any], split: Any, size: int = MAP_BATCH, axis_name: str | None = None) -> Any:
     """`function` of all of `split` (a pytree with examples along axis 0), in the memory of `size` examples.
 
     `function` takes and returns batches. The last batch is filled up with the first examples, which are dropped.

@@ -24,8 +24,9 @@ def place(cpu_devices: int | None, members: int, shares: int = 1) -> None:
     """Makes the devices of a run of so many members or shares of a batch, as `RunSettings.cpu_devices` has it.
 
     None means what is fastest: one single-threaded device a core (no more than members) where there are many members,
-    one a share where a batch is shared out, the whole processor as one device for any other lone run. Devices that have been chosen otherwise (JAX_NUM_CPU_DEVICES,
-    XLA_FLAGS, an earlier call) are then left as they are; a number of one's own is refused if it comes too late.
+    one a share where a batch is shared out, the whole processor as one device for any other lone run. Devices that
+    have been chosen otherwise (JAX_NUM_CPU_DEVICES, XLA_FLAGS, an earlier call) are then left as they are; a number of
+    one's own is refused if it comes too late.
     """
     if cpu_devices is not None:
         check_at_least("run.cpu_devices", cpu_devices, 0)

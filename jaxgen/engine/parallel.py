@@ -54,9 +54,7 @@ def carry_specs(algorithm: loop.Algorithm, carry: loop.Carry) -> loop.Carry:
     whole = jax.tree.map(lambda _: P(), carry)
     if not shared_out:
         return whole
-    fields = {
-        name: jax.tree.map(lambda _: P(AXIS), getattr(carry.state, name)) for name in shared_out
-    }
+    fields = {name: jax.tree.map(lambda _: P(AXIS), getattr(carry.state, name)) for name in shared_out}
     return whole._replace(state=whole.state._replace(**fields))
 
 
@@ -96,7 +94,7 @@ def place_split(split: Any, mesh: Mesh) -> Any:
     def put(leaf: Any) -> jax.Array:
         size = -(-leaf.shape[0] // mesh.size)
 
-        def part(index: tuple[slice, ...]) -> np.ndarray:
+        def part(index: Any) -> np.ndarray:
             rows = np.asarray(leaf[index[0].start or 0 : min(index[0].stop or leaf.shape[0], leaf.shape[0])])
             missing = size - rows.shape[0]
             return np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)]) if missing else rows

@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
@@ -52,11 +51,11 @@ class Programs:
         algorithm, cfg, (train, test) = self._algorithm, self._cfg, self._data
         self.hp = self._place(jax.tree.map(jnp.float32, hp))
         self.metrics = self._metric_names()
-        axis_name = {} if self._mesh is None else {"axis_name": parallel.AXIS}
-        fixed = {"algorithm": algorithm, "cfg": cfg, "log_every": self._log_every, "rows": ROWS}
-        start = partial(loop.start, algorithm, cfg=cfg, metrics=len(self.metrics))
-        run_chunk = partial(loop.run_chunk, **fixed, batches=self._batches, **axis_name)
-        evaluate = partial(algorithm.evaluate, cfg=cfg, **axis_name)
+        axis_name: Any = {} if self._mesh is None else {"axis_name": parallel.AXIS}
+        step = partial(loop.run_chunk, algorithm=algorithm, cfg=cfg, log_every=self._log_every, rows=ROWS)
+        start: Any = partial(loop.start, algorithm, cfg=cfg, metrics=len(self.metrics))
+        run_chunk: Any = partial(step, batches=self._batches, **axis_name)
+        evaluate: Any = partial(algorithm.evaluate, cfg=cfg, **axis_name)
         start, run_chunk, evaluate, self._places = self._spread(start, run_chunk, evaluate)
         carry = jax.eval_shape(start, self.keys.init, self.hp)
         if self._places is not None:
@@ -102,7 +101,7 @@ class Programs:
 
     def whole(self, carry: loop.Carry) -> loop.Carry:
         """The carry as this process can read it."""
-        return carry if self._places is None else parallel.gather(carry, self._mesh)
+        return carry if self._mesh is None else parallel.gather(carry, self._mesh)
 
     def chunk(self, carry: loop.Carry, first: int, last: int) -> tuple[loop.Carry, loop.Chunk]:
         """Steps `first` to `last` (exclusive); the carry is donated, the chunk comes to the host."""

@@ -3,6 +3,7 @@
 Images are random bytes of the data's shape: the work does not depend on what they show.
 """
 
+import dataclasses
 import importlib
 import itertools
 import math
@@ -17,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.measuring import Measurement, Row, Run, compare, interleave, left_out, say
-from jaxgen.algorithms import autoencoder, vae
+from jaxgen.algorithms import autoencoder, gan, vae
 from jaxgen.engine import loop
 from jaxgen.errors import check_at_least, check_choice
 
@@ -38,10 +39,19 @@ class Model(NamedTuple):
     """What those functions know the model as."""
     layouts: tuple[bool, ...] = (False, True)
     """Values of channels_last that make a difference."""
+    variant: tuple[str, dict[str, Any]] = ("", {})
+    """Name and settings of a second way of ours, measured beside the first."""
 
 
 _autoencoder = partial(Model, autoencoder, pytorch="pytorch.autoencoder_trainer", keras="keras.autoencoder_trainer")
 _vae = partial(Model, vae, pytorch="pytorch_vae.vae_trainer", keras="keras_vae.vae_trainer")
+_gan = partial(
+    Model,
+    gan,
+    pytorch="pytorch_gan.gan_trainer",
+    keras="keras_gan.gan_trainer",
+    variant=("our step with two forward passes", {"shared_passes": False}),
+)
 _one_sample = partial(vae.Config, rate="sampled", optimizer="adamax")
 
 MODELS = {
@@ -57,6 +67,12 @@ MODELS = {
         cfg=_one_sample(net="flower", image_shape=(80, 80, 3), latent_size=10, posterior="full", batch_size=20),
         hp=vae.HParams(learning_rate=3e-4, beta=0.0006),
         net="flower_vae",
+    ),
+    "dense_gan": _gan(cfg=gan.Config(), hp=gan.HParams(), net="dense_gan", layouts=(False,)),
+    "flower_gan": _gan(
+        cfg=gan.Config(image_shape=(80, 80, 3), net="flower", dropout=0.3, batch_size=32),
+        hp=gan.HParams(real_target=0.95, fake_target=0.05, generator_target=0.95),
+        net="flower_gan",
     ),
 }
 
@@ -100,7 +116,7 @@ class Train(Measurement):
 
 def best_peer(rows: list[Row]) -> str:
     """Of the rows of one model, the fastest peer that is not ours."""
-    others = [row for row in rows if row["peer"] != STEP]
+    others = [row for row in rows if not row["peer"].startswith("our ")]
     if not others:
         return "no peer"
     best = min(others, key=lambda row: row["peer_ms"])
@@ -114,14 +130,18 @@ def images(shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def ours(model: Model, images: np.ndarray) -> dict[str, Run]:
-    """Our training loop as the engine runs it, and the same step, compiled by itself, called from a Python loop."""
+    """Our training loop as the engine runs it; the same step, compiled by itself, in a Python loop; the variant."""
     algorithm, cfg = model.algorithm, model.cfg
     data = algorithm.Batch(jax.device_put(images), jnp.zeros(len(images), jnp.int32))
     hp, run_keys = jax.tree.map(jnp.float32, model.hp), loop.keys(0)
-    return {
+    runs = {
         OURS: _in_chunks(algorithm, cfg, hp, run_keys, data),
         STEP: _in_python(algorithm, cfg, hp, run_keys, data),
     }
+    name, changes = model.variant
+    if name:
+        runs[name] = _in_chunks(algorithm, dataclasses.replace(cfg, **changes), hp, run_keys, data)
+    return runs
 
 
 def _in_chunks(algorithm: Any, cfg: Any, hp: Any, run_keys: loop.Keys, data: Any) -> Run:

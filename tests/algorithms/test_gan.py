@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, PartitionSpec
 
-from jaxgen.algorithms import gan, optimizers
+from jaxgen.algorithms import gan, gan_gradients, optimizers
 from jaxgen.errors import SettingError
 
 PLAIN = gan.Config(
@@ -72,7 +72,7 @@ def plain_gradients(state, real, classes, draws, hp, cfg):
 
     def terms(params, fake):
         real_logits = logits(params["discriminator"], real, draws.real)
-        return gan._losses(real_logits, logits(params["discriminator"], fake, draws.fake), hp, cfg)
+        return gan_gradients.losses_of(real_logits, logits(params["discriminator"], fake, draws.fake), hp, cfg)
 
     def fakes(params):
         return gan.generate(params["generator"], draws.noise, classes, draws.generator, cfg)
@@ -94,7 +94,13 @@ def plain_gradients(state, real, classes, draws, hp, cfg):
 def test_the_shared_passes_give_the_gradients_of_the_two_losses(change):
     cfg = dataclasses.replace(PLAIN, **change)
     state, data = fresh(cfg), batch()
-    inputs = (state, gan.normalise(data.images), gan.one_hot(data.labels, cfg), gan._draw(KEY, 8, cfg, None), HP)
+    inputs = (
+        state,
+        gan.normalise(data.images),
+        gan.one_hot(data.labels, cfg),
+        gan_gradients.draw(KEY, 8, cfg, None),
+        HP,
+    )
     expected = jax.jit(partial(plain_gradients, cfg=dataclasses.replace(cfg, penalty="none")))(*inputs)
     got = {}
     for shared in (True, False):
@@ -114,7 +120,7 @@ def test_a_flat_discriminator_loss_still_gives_the_generator_its_slope():
     flat = jax.tree.map(lambda x: x, state.params)
     flat["discriminator"]["logit"]["bias"] = jnp.array([-50.0])
     real = gan.normalise(data.images)
-    inputs = (state._replace(params=flat), real, None, gan._draw(KEY, 8, cfg, None), HP)
+    inputs = (state._replace(params=flat), real, None, gan_gradients.draw(KEY, 8, cfg, None), HP)
     expected = jax.jit(partial(plain_gradients, cfg=cfg))(*inputs)
     got, _, _ = jax.jit(partial(gan.gradients, cfg=cfg))(*inputs)
     chex.assert_trees_all_close(got["generator"], expected["generator"], rtol=1e-4, atol=1e-7)
@@ -124,7 +130,7 @@ def test_a_flat_discriminator_loss_still_gives_the_generator_its_slope():
 def test_the_penalty_is_added_with_its_weight():
     cfg = dataclasses.replace(PLAIN, penalty="r1")
     state, data = fresh(cfg), batch()
-    real, draws = gan.normalise(data.images), gan._draw(KEY, 8, cfg, None)
+    real, draws = gan.normalise(data.images), gan_gradients.draw(KEY, 8, cfg, None)
 
     def r1(params):
         slopes = jax.grad(lambda x: gan.discriminate(params, {}, x, None, None, cfg)[0].sum())(real)
@@ -176,8 +182,10 @@ def test_seeds_and_steps_differ():
 
 
 def test_draws_belong_to_the_images_number():
-    whole = gan._draw(KEY, 8, PLAIN, None)
-    parts = jax.vmap(lambda _: gan._draw(KEY, 2, PLAIN, "i"), axis_name="i", axis_size=4, in_axes=0)(jnp.arange(4))
+    whole = gan_gradients.draw(KEY, 8, PLAIN, None)
+    parts = jax.vmap(lambda _: gan_gradients.draw(KEY, 2, PLAIN, "i"), axis_name="i", axis_size=4, in_axes=0)(
+        jnp.arange(4)
+    )
     np.testing.assert_array_equal(parts.noise.reshape(8, 5), whole.noise)
     assert len(np.unique(np.asarray(whole.noise))) == 40
     streams = [jax.random.key_data(keys) for keys in (whole.generator, whole.real, whole.fake)]
@@ -241,7 +249,7 @@ class StepVariants(chex.TestCase):
 
 def plain_losses(state, data):
     """The chapter's two losses, spelled out in NumPy from the nets' outputs."""
-    draws = gan._draw(KEY, 8, PLAIN, None)
+    draws = gan_gradients.draw(KEY, 8, PLAIN, None)
     fake = gan.generate(state.params["generator"], draws.noise, None, None, PLAIN)
     real, generated = (
         np.asarray(gan.discriminate(state.params["discriminator"], {}, x, None, None, PLAIN)[0], np.float64)
@@ -258,9 +266,9 @@ def test_critic_steps_see_the_images_in_turn_and_move_only_the_discriminator_but
     expected, held = state, dataclasses.replace(HP, generator=dataclasses.replace(HP.generator, learning_rate=0.0))
     for number in range(4):
         real = gan.normalise(data.images[number::4])
-        draws = gan._draw(jax.random.fold_in(KEY, number), 2, one, None)
+        draws = gan_gradients.draw(jax.random.fold_in(KEY, number), 2, one, None)
         fake = gan.generate(expected.params["generator"], draws.noise, None, None, one)
-        grads, _, _ = gan._critic(expected, real, fake, None, draws, held, one)
+        grads, _, _ = gan_gradients.critic(expected, real, fake, None, draws, held, one)
         expected = gan._apply(expected, "discriminator", grads, held, one)
     got, _ = step_of(cfg)(state, data, KEY, HP)
     chex.assert_trees_all_close(got.params["discriminator"], expected.params["discriminator"], rtol=1e-3, atol=1e-5)

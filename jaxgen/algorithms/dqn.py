@@ -1,0 +1,245 @@
+"""Deep Q-network: make Q(s, a) equal r + gamma max_a' Q(s', a') on remembered transitions, and act by it.
+
+Mnih et al., Human-level control through deep reinforcement learning, Nature 518, 2015; double: van Hasselt et al.,
+AAAI 2016. One step plays `collect` steps of `envs` environments, then makes `updates` updates; environments, replay
+and all counters are in the state, so many members (seeds, hyperparameters) are one `vmap`. An episode that is cut at
+its time limit has not terminated: its last value is bootstrapped.
+"""
+
+from dataclasses import replace as changed
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+import rlax
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int, UInt32
+
+from jaxgen import environments, replay
+from jaxgen.algorithms import optimizers, schedules
+from jaxgen.algorithms.dqn_settings import Config as Config
+from jaxgen.algorithms.dqn_settings import HParams as HParams
+from jaxgen.algorithms.dqn_settings import check_budget as check_budget
+from jaxgen.algorithms.dqn_settings import validate as validate
+from jaxgen.nets.q import QNet
+
+Params = Any
+Metrics = dict[str, Float[Array, ""]]
+PRIORITY_FLOOR = 1e-3
+"""Added to an error to make a priority: none is ever 0."""
+_COLLECT_WORDS = 4
+"""Random words of an environment's step: what to do, whether to do it, and the two words of its key."""
+
+
+class Episodes(NamedTuple):
+    """The episodes of training, explorations and all."""
+
+    running: Float[Array, " e"]
+    """Sum of rewards of each environment's episode so far."""
+    last: Float[Array, " e"]
+    """That of the last one that ended; 0 before."""
+    finished: Int[Array, ""]
+    scores: Float[Array, " episodes"]
+    """That of the first `config.episodes`, in the order in which they ended."""
+
+
+class State(NamedTuple):
+    """All that training carries; every leaf an array."""
+
+    step: Int[Array, ""]
+    params: Params
+    target: Params
+    """The older copy of the parameters that values what follows."""
+    opt_state: optax.OptState
+    replay: replay.Replay
+    situation: environments.Situation
+    episodes: Episodes
+
+
+class Batch(NamedTuple):
+    """A DQN makes its own data."""
+
+
+def net(cfg: Config) -> QNet:
+    """The flax module, observations (B, ...) to values (B, actions)."""
+    environment = environments.make(cfg.environment)
+    channels = cfg.channels if len(environment.observation_shape) == 3 else 0
+    return QNet(environment.actions, cfg.widths, channels, cfg.dueling, cfg.activation)
+
+
+def values(params: Params, observations: Float[Array, "b *shape"], cfg: Config) -> Float[Array, "b actions"]:
+    """Q(observation, .)."""
+    return net(cfg).apply({"params": params}, observations)
+
+
+def _optimizer(hp: HParams, cfg: Config, updates: Int[Array, ""] | int = 0) -> optax.GradientTransformation:
+    """One vector holds all parameters: an update is a few operations, not a few for every layer."""
+    rate = schedules.learning_rate(cfg.schedule, hp.learning_rate, updates, hp.schedule_steps)
+    chain = [optax.clip_by_global_norm(hp.max_grad_norm)] if cfg.clip_gradients else []
+    scheduled = optimizers.optimizer(cfg.optimizer, changed(hp, learning_rate=rate))
+    return optax.flatten(optax.chain(*chain, scheduled))
+
+
+def init(key: Array, hp: HParams, cfg: Config) -> State:
+    """Fresh parameters, and a replay that holds the first `learning_starts` environment steps."""
+    net_key, env_key, collect_key = jax.random.split(key, 3)
+    environment = environments.make(cfg.environment)
+    params = net(cfg).init(net_key, jnp.zeros((1, *environment.observation_shape)))["params"]
+    zeros = jnp.zeros(cfg.envs)
+    state = State(
+        jnp.zeros((), jnp.int32),
+        params,
+        jax.tree.map(jnp.copy, params),
+        _optimizer(hp, cfg).init(params),
+        replay.create(
+            cfg.replay_size // cfg.envs, cfg.envs, environment.observation_shape, cfg.sampling == "prioritised"
+        ),
+        environments.reset(environment, jax.random.split(env_key, cfg.envs)),
+        Episodes(zeros, zeros, jnp.zeros((), jnp.int32), jnp.zeros(cfg.episodes)),
+    )
+
+    def collect(t: Array, state: State) -> State:
+        draws = jax.random.bits(jax.random.fold_in(collect_key, t), (cfg.envs, _COLLECT_WORDS))
+        return _collect(state, draws, collect_key, hp, cfg)
+
+    return lax.fori_loop(0, cfg.learning_starts // cfg.envs, collect, state)
+
+
+def epsilon(transitions: Int[Array, ""], hp: HParams, cfg: Config) -> Float[Array, ""]:
+    """Share of random actions after so many environment steps."""
+    done = jnp.minimum(transitions / hp.epsilon_steps, 1.0)
+    if cfg.epsilon_schedule == "linear":
+        return hp.epsilon_start + (hp.epsilon_end - hp.epsilon_start) * done
+    return hp.epsilon_start * (hp.epsilon_end / hp.epsilon_start) ** done
+
+
+def _collect(state: State, draws: UInt32[Array, "e words"], key: Array, hp: HParams, cfg: Config) -> State:
+    """One step of every environment, epsilon-greedy; `key` only says of which kind the environments' keys are."""
+    environment = environments.make(cfg.environment)
+    seen = state.situation.observation
+    random_actions = (replay.unit(draws[:, 0]) * environment.actions).astype(jnp.int32)
+    explore = replay.unit(draws[:, 1]) < epsilon(state.replay.count * cfg.envs, hp, cfg)
+    actions = jnp.where(explore, random_actions, values(state.params, seen, cfg).argmax(axis=1))
+    keys = jax.random.wrap_key_data(draws[:, 2:], impl=jax.random.key_impl(key))
+    situation, outcome = environments.step(environment, keys, state.situation, actions)
+    row = replay.Transition(seen, actions, outcome.reward, outcome.observation, outcome.terminated, outcome.done)
+    episodes = _count(state.episodes, outcome.reward, outcome.done)
+    return state._replace(replay=replay.insert(state.replay, row), situation=situation, episodes=episodes)
+
+
+def _count(episodes: Episodes, reward: Float[Array, " e"], done: Bool[Array, " e"]) -> Episodes:
+    running = episodes.running + reward
+    scores = episodes.scores
+    if scores.size:
+        place = jnp.where(done, episodes.finished + jnp.cumsum(done) - 1, scores.size)
+        scores = scores.at[place].set(running, mode="drop")
+    last = jnp.where(done, running, episodes.last)
+    return Episodes(jnp.where(done, 0, running), last, episodes.finished + done.sum(dtype=jnp.int32), scores)
+
+
+def targets(params: Params, target: Params, batch: replay.Batch, cfg: Config) -> Float[Array, " b"]:
+    """What follows a transition is worth: the target's value of the best action by the net (double) or by itself."""
+    by_target = values(target, batch.next_observation, cfg)
+    if not cfg.double:
+        return by_target.max(axis=1)
+    best = values(params, batch.next_observation, cfg).argmax(axis=1)
+    return _chosen(by_target, best)
+
+
+def _chosen(q_values: Float[Array, "b actions"], actions: Int[Array, " b"]) -> Float[Array, " b"]:
+    """Q(s, a) as a product with a one-hot row: indexing's gradient would be a scatter, one example after the other."""
+    return (q_values * jax.nn.one_hot(actions, q_values.shape[1])).sum(axis=1)
+
+
+def loss(
+    params: Params, following: Float[Array, " b"], batch: replay.Batch, cfg: Config
+) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+    """Loss of each transition and its error, target - Q(s, a)."""
+    chosen = _chosen(values(params, batch.observation, cfg), batch.action)
+    errors = jax.vmap(rlax.td_learning)(chosen, batch.value, batch.discount, following)
+    return (rlax.huber_loss(errors) if cfg.loss == "huber" else rlax.l2_loss(errors)), errors
+
+
+def _update(
+    state: State, draws: UInt32[Array, " b"], number: Int[Array, ""], hp: HParams, cfg: Config, axis_name: str | None
+) -> tuple[State, Metrics]:
+    """One descent step on the mean loss of a batch from the replay; `number` counts updates from 0."""
+    place, weights = _sample(state.replay, draws, hp, cfg)
+    batch = replay.gather(state.replay, place, cfg.n_step, hp.gamma)
+    following = targets(state.params, state.target, batch, cfg)
+
+    def mean_loss(params: Params) -> tuple[Float[Array, ""], Float[Array, " b"]]:
+        losses, errors = loss(params, following, batch, cfg)
+        return (weights * losses).mean(), errors
+
+    (mean, errors), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+    metrics = {"loss": mean, "target": (batch.value + batch.discount * following).mean()}
+    if axis_name is not None:
+        grads, metrics = lax.pmean((grads, metrics), axis_name)
+    updates, opt_state = _optimizer(hp, cfg, number).update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    rate = jnp.where((number + 1) % cfg.target_every == 0, hp.target_rate, 0.0)
+    target = optax.incremental_update(params, state.target, rate)
+    memory = state.replay
+    if cfg.sampling == "prioritised":
+        memory = replay.reprioritise(memory, place, jnp.abs(errors) + PRIORITY_FLOOR)
+    learnt = state._replace(params=params, target=target, opt_state=opt_state, replay=memory)
+    return _unless_over(state, learnt, cfg), metrics
+
+
+def _sample(
+    memory: replay.Replay, draws: UInt32[Array, " b"], hp: HParams, cfg: Config
+) -> tuple[replay.Place, Float[Array, " b"] | float]:
+    if cfg.sampling == "uniform":
+        return replay.uniform(memory, draws, cfg.n_step), 1.0
+    return replay.prioritised(memory, draws, cfg.n_step, hp.priority_exponent, hp.importance_exponent)
+
+
+def _unless_over(before: State, learnt: State, cfg: Config) -> State:
+    """With `config.episodes`, what was learnt counts only while so many have not been played."""
+    if not cfg.episodes:
+        return learnt
+    over = before.episodes.finished >= cfg.episodes
+    kept = {name: getattr(before, name) for name in ("params", "target", "opt_state")}
+    now = {name: getattr(learnt, name) for name in kept}
+    return learnt._replace(**jax.tree.map(lambda old, new: jnp.where(over, old, new), kept, now))
+
+
+def step(
+    state: State, batch: Batch, key: Array, hp: HParams, cfg: Config, *, axis_name: str | None = None
+) -> tuple[State, Metrics]:
+    """Plays `config.collect` steps, then makes `config.updates` updates; `batch` is empty.
+
+    With `axis_name` every device plays its own environments and remembers them, and gradients are averaged.
+    """
+    if axis_name is not None:
+        key = jax.random.fold_in(key, lax.axis_index(axis_name))
+    played, learnt = cfg.collect * cfg.envs * _COLLECT_WORDS, cfg.updates * cfg.batch_size
+    draws = jax.random.bits(key, (played + learnt,))  # all of a step at once: every call costs more than its words
+    collect_draws = draws[:played].reshape(cfg.collect, cfg.envs, _COLLECT_WORDS)
+    update_draws = draws[played:].reshape(cfg.updates, cfg.batch_size)
+
+    def collect(state: State, draws: Array) -> tuple[State, None]:
+        return _collect(state, draws, key, hp, cfg), None
+
+    def update(state: State, inputs: tuple[Array, Array]) -> tuple[State, Metrics]:
+        return _update(state, *inputs, hp, cfg, axis_name)
+
+    state, _ = lax.scan(collect, state, collect_draws)
+    numbers = state.step * cfg.updates + jnp.arange(cfg.updates)
+    state, metrics = lax.scan(update, state, (update_draws, numbers))
+    metrics = jax.tree.map(jnp.mean, metrics) | {"episode_return": state.episodes.last.mean()}
+    return state._replace(step=state.step + 1), metrics
+
+
+def greedy(params: Params, cfg: Config) -> Any:
+    """The policy argmax_a Q(observation, a), on a batch of observations."""
+    return lambda observations: values(params, observations, cfg).argmax(axis=1)
+
+
+def evaluate(state: State, batch: Batch, key: Array, hp: HParams, cfg: Config) -> Metrics:
+    """Returns of the greedy policy over `config.evaluation_episodes` fresh episodes (rewards as the environment gives)."""
+    environment = environments.make(cfg.environment)
+    returns, _ = environments.play(environment, greedy(state.params, cfg), key, cfg.evaluation_episodes)
+    return {"return": returns.mean(), "return_worst": returns.min()}

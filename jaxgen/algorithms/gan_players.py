@@ -1,0 +1,82 @@
+"""The two players of a GAN: their state, and their nets applied to noise and to images."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, UInt8
+
+from jaxgen import diffaugment
+from jaxgen.algorithms.gan_settings import Config
+from jaxgen.nets import gan as nets
+from jaxgen.nets import spectral
+
+Params = Any
+Metrics = dict[str, Float[Array, ""]]
+Images = Float[Array, "b h w c"]
+
+NETS: dict[str, tuple[Any, Any]] = {
+    "dense": (nets.DenseGenerator, nets.DenseDiscriminator),
+    "flower": (nets.FlowerGenerator, nets.FlowerDiscriminator),
+    "small": (nets.SmallGenerator, nets.SmallDiscriminator),
+}
+
+
+class State(NamedTuple):
+    """All that training carries; every leaf an array."""
+
+    step: Int[Array, ""]
+    params: Params
+    """Of `generator` and `discriminator`."""
+    opt_state: dict[str, optax.OptState]
+    ema: Params
+    """The generator's moving average; empty without."""
+    spectral: spectral.Vectors
+    """Singular vectors of the discriminator's kernels; empty without spectral norm."""
+
+
+def generator(cfg: Config) -> Any:
+    """The generator's flax module, noise (B, K) to images (B, H, W, C) in (-1, 1)."""
+    widths = cfg.generator_widths or nets.GENERATOR_WIDTHS[cfg.net]
+    return NETS[cfg.net][0](
+        image_shape=cfg.image_shape, widths=widths, dropout_rate=cfg.dropout, dtype=jnp.dtype(cfg.dtype)
+    )
+
+
+def discriminator(cfg: Config) -> Any:
+    """The discriminator's flax module, images (B, H, W, C) to logits (B,)."""
+    widths = cfg.discriminator_widths or nets.DISCRIMINATOR_WIDTHS[cfg.net]
+    return NETS[cfg.net][1](widths=widths, dropout_rate=cfg.dropout, dtype=jnp.dtype(cfg.dtype))
+
+
+def normalise(images: UInt8[Array, "b h w c"]) -> Images:
+    """Bytes to [-1, 1]."""
+    return images.astype(jnp.float32) / 127.5 - 1
+
+
+def one_hot(labels: Int[Array, " b"], cfg: Config) -> Float[Array, "b n"] | None:
+    """What the nets are told of the classes; None where they are told nothing."""
+    return jax.nn.one_hot(labels, cfg.classes) if cfg.classes else None
+
+
+def generate(params: Params, noise: Float[Array, "b k"], classes: Any, keys: Any, cfg: Config) -> Images:
+    """G(z) in (-1, 1); with `keys` in training mode, without in evaluation mode."""
+    return generator(cfg).apply({"params": params}, noise, classes, keys)
+
+
+def discriminate(
+    params: Params, vectors: spectral.Vectors, images: Any, classes: Any, keys: Any, cfg: Config
+) -> tuple[Float[Array, " b"], spectral.Vectors]:
+    """Logits of images in [-1, 1], and the singular vectors after a power iteration; `keys` as in `generate`.
+
+    Images may come as a tuple of arrays of the same size, seen as one batch; classes and keys are then the batch's.
+    """
+    if cfg.spectral_norm:
+        params, vectors = spectral.normalise(params, vectors)
+    if keys is not None:
+        keys, augment_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+        parts = images if isinstance(images, tuple) else (images,)
+        augment_keys = jnp.split(augment_keys, len(parts))
+        images = tuple(diffaugment.augment(x, k, cfg.augment) for x, k in zip(parts, augment_keys, strict=True))
+    return discriminator(cfg).apply({"params": params}, images, classes, keys), vectors

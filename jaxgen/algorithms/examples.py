@@ -29,7 +29,7 @@ def map_batches(function: Callable[[Any], Any], split: Any, size: int = MAP_BATC
     batches = -(-count // size)
     share = batches if axis_name is None else -(-batches // lax.axis_size(axis_name))
     first = 0 if axis_name is None else lax.axis_index(axis_name) * share
-    places = ((first + jnp.arange(share))[:, None] * size + jnp.arange(size)) % count
+    places = ((first * size + jnp.arange(share * size)) % count).reshape(share, size)
     mapped = lax.map(lambda place: function(jax.tree.map(lambda leaf: leaf[place], split)), places)
     if axis_name is not None:
         mapped = lax.all_gather(mapped, axis_name, tiled=True)

@@ -70,14 +70,16 @@ def _validate_name(settings: DataSettings) -> None:
         check_known(settings.source)
 
 
-def load(settings: DataSettings) -> Dataset:
-    """The images of the settings, as arrays on the default device."""
+def load(settings: DataSettings, on_device: bool = True) -> Dataset:
+    """The images of the settings, as arrays on the default device, or in the host's memory."""
     import jax
 
     validate(settings)
     dataset = _load(settings)
     if settings.train_on_all:
         dataset = _with_all_in_train(dataset)
+    if not on_device:
+        return dataset
     train, test = (Split(*jax.device_put((split.images, split.labels))) for split in (dataset.train, dataset.test))
     return Dataset(dataset.name, dataset.version, train, test, dataset.class_names)
 

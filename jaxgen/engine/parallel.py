@@ -1,8 +1,8 @@
 """One run on many devices: each has its share of the data and of every batch, and all hold the same state.
 
 The chunk runs under `shard_map`; the algorithm's step averages gradients over `AXIS`, and nothing else is said between
-devices but the images of a batch. Parts of a state that belong to environments are shared out too: an algorithm names
-the fields of its State whose leaves have a leading axis of environments in `SHARED_OUT`.
+devices but the images of a batch. Parts of a state that belong to environments are shared out too: an algorithm that
+has such says in `SHARED_AXES`, a State of axes (or of whole branches' axes), along which; -1 where all hold the same.
 """
 
 from collections.abc import Callable
@@ -50,12 +50,14 @@ def check_config(cfg: Any, devices: int) -> None:
 
 def carry_specs(algorithm: loop.Algorithm, carry: loop.Carry) -> loop.Carry:
     """Where the carry lies: on all devices alike, but for what the algorithm has shared out."""
-    shared_out = getattr(algorithm, "SHARED_OUT", ())
     whole = jax.tree.map(lambda _: P(), carry)
-    if not shared_out:
+    if not hasattr(algorithm, "SHARED_AXES"):
         return whole
-    fields = {name: jax.tree.map(lambda _: P(AXIS), getattr(carry.state, name)) for name in shared_out}
-    return whole._replace(state=whole.state._replace(**fields))
+
+    def along(axis: int, branch: Any) -> Any:
+        return jax.tree.map(lambda _: P(*[None] * axis, AXIS) if axis >= 0 else P(), branch)
+
+    return whole._replace(state=jax.tree.map(along, algorithm.SHARED_AXES, carry.state))
 
 
 def shardings(specs: Any, mesh: Mesh) -> Any:
@@ -86,6 +88,13 @@ def gather(tree: Any, mesh: Mesh) -> Any:
     if all(leaf.is_fully_addressable or leaf.is_fully_replicated for leaf in jax.tree.leaves(tree)):
         return tree
     return jax.jit(lambda tree: tree, out_shardings=NamedSharding(mesh, P()))(tree)
+
+
+def local(leaf: jax.Array) -> jax.Array:
+    """An array that every device holds, or this process all of, on one device."""
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(local(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+    return jax.device_put(np.asarray(leaf), jax.local_devices()[0])
 
 
 def place_split(split: Any, mesh: Mesh) -> Any:

@@ -95,13 +95,24 @@ class Programs:
         """The state before the first step."""
         return self._start(self.keys.init, self.hp)
 
+    def initial(self) -> Any:
+        """The state before the first step, made by this process alone, to be looked at."""
+        if self._mesh is None:
+            return self.start().state
+        key, hp = self.local((self.keys.init, self.hp))
+        return jax.jit(partial(self._algorithm.init, cfg=self._cfg))(key, hp)
+
     def resume(self, carry: loop.Carry) -> loop.Carry:
         """A carry that was read from a file, where the programs want it."""
         return carry if self._places is None else jax.tree.map(parallel.put, carry, self._places)
 
     def whole(self, carry: loop.Carry) -> loop.Carry:
-        """The carry as this process can read it."""
+        """The carry as this process can read it; all processes must ask."""
         return carry if self._mesh is None else parallel.gather(carry, self._mesh)
+
+    def local(self, tree: Any) -> Any:
+        """Of a whole carry or of keys, or of a part: where this process's own programs can use it."""
+        return tree if self._mesh is None else jax.tree.map(parallel.local, tree)
 
     def chunk(self, carry: loop.Carry, first: int, last: int) -> tuple[loop.Carry, loop.Chunk]:
         """Steps `first` to `last` (exclusive); the carry is donated, the chunk comes to the host."""

@@ -143,7 +143,7 @@ def train(
     if existing is not None and _is_finished(existing, run.epochs):
         print(f"{existing} is finished: {_describe(read_json(existing / 'result.json'))}")
         return existing
-    dataset = data_lib.load(settings.data) if hasattr(settings, "data") else None
+    dataset = data_lib.load(settings.data, on_device=mesh is None) if hasattr(settings, "data") else None
     cfg = settings.config if dataset is None else _fit(settings.config, dataset)
     directory = rundir.open_run(experiment, settings, rundir.describe(dataset), population)
     print(f"{directory.path}: {_sizes(dataset, population)}")
@@ -218,9 +218,9 @@ def _train(
         folder.mkdir(parents=True, exist_ok=True)
         return Drawing(
             folder,
-            _lone(carry.state, population),
-            lambda: _lone(programs.start().state, population),
-            _lone(programs.keys.draw, population),
+            programs.local(_lone(carry.state, population)),
+            lambda: _lone(programs.initial(), population),
+            programs.local(_lone(programs.keys.draw, population)),
             cfg,
             dataset,
             log.rows if population is None else [_of_first(row) for row in log.rows],

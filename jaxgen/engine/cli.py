@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import jax
 import tyro
 
-from jaxgen.engine import devices
+from jaxgen.engine import devices, processes
 from jaxgen.errors import SettingError, UserError, check_choice
 
 S = TypeVar("S")
@@ -126,8 +126,10 @@ def main(default: S | Mapping[str, S] | UnionType, run: Callable[[S], Any], desc
         use_compilation_cache()
         settings = parse(chosen(default, sys.argv[1:]) if isinstance(default, Mapping) else default, description)
         if hasattr(settings, "run"):
+            processes.start(settings.run)
             devices.place(settings.run.cpu_devices, settings.run.seeds, settings.run.devices)
-        run(settings)
+        with processes.together():
+            run(settings)
     except SettingError as error:
         _fail(str(error), 2)
     except UserError as error:
@@ -141,5 +143,8 @@ def main(default: S | Mapping[str, S] | UnionType, run: Callable[[S], Any], desc
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    if processes.are_several():  # no farewell, for which the others would have to come too
+        sys.stdout.flush()
+        os._exit(code)
     sys.exit(code)

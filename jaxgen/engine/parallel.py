@@ -23,14 +23,16 @@ AXIS = "batch"
 def mesh(devices: int) -> Mesh | None:
     """The first so many devices, 0: all; None for one device, which needs none of this.
 
-    Several processes share all of theirs.
+    Several processes use all of theirs.
     """
     found = jax.devices()
     count = devices or len(found)
+    if jax.process_count() > 1:
+        if devices not in (0, 1, len(found)):
+            refuse("run.devices", devices, f"0, the {len(found)} devices of all {jax.process_count()} processes")
+        return Mesh(np.array(found), (AXIS,))
     if count > len(found):
         refuse("run.devices", devices, f"at most {len(found)}, the {found[0].platform} devices there are, or 0 for all")
-    if jax.process_count() > 1 and count != len(found):
-        refuse("run.devices", devices, f"0 or {len(found)}, all devices of the {jax.process_count()} processes")
     return Mesh(np.array(found[:count]), (AXIS,)) if count > 1 else None
 
 

@@ -102,6 +102,10 @@ class Programs:
         key, hp = self.local((self.keys.init, self.hp))
         return jax.jit(partial(self._algorithm.init, cfg=self._cfg))(key, hp)
 
+    def empty(self, carry: loop.Carry) -> loop.Carry:
+        """What a carry is to be read from a file into: itself, or memory of this host's where devices share it."""
+        return carry if self._mesh is None else jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), carry)
+
     def resume(self, carry: loop.Carry) -> loop.Carry:
         """A carry that was read from a file, where the programs want it."""
         return carry if self._places is None else jax.tree.map(parallel.put, carry, self._places)

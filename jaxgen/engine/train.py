@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from jaxgen import data as data_lib
 from jaxgen.data.dataset import Dataset
-from jaxgen.engine import loop, parallel, rundir, signals
+from jaxgen.engine import loop, parallel, processes, rundir, signals
 from jaxgen.engine import members as members_lib
 from jaxgen.engine import settings as settings_lib
 from jaxgen.engine.checkpoint import Checkpoints
@@ -139,12 +139,20 @@ def train(
         parallel.check_config(settings.config, mesh.size)
     if population is None and run.seeds > 1:
         population = members_lib.of_seeds(run.seed, run.seeds, settings.hparams)
-    existing = rundir.find(experiment, settings, population)
-    if existing is not None and _is_finished(existing, run.epochs):
-        print(f"{existing} is finished: {_describe(read_json(existing / 'result.json'))}")
-        return existing
+    first = processes.is_first()  # it alone has the run directory
+    existing = rundir.find(experiment, settings, population) if first else None
+    finished = existing is not None and _is_finished(existing, run.epochs)
+    if processes.from_first(np.int32(finished)):
+        if existing is not None:
+            print(f"{existing} is finished: {_describe(read_json(existing / 'result.json'))}")
+        return existing or run.root / run.name
     dataset = data_lib.load(settings.data, on_device=mesh is None) if hasattr(settings, "data") else None
     cfg = settings.config if dataset is None else _fit(settings.config, dataset)
+    processes.check_same(settings, rundir.describe(dataset))
+    if not first:
+        with processes.silence():
+            _train(None, algorithm, settings, cfg, dataset, draw, population, stop, mesh)
+        return run.root / (run.name or experiment)
     directory = rundir.open_run(experiment, settings, rundir.describe(dataset), population)
     print(f"{directory.path}: {_sizes(dataset, population)}")
     try:
@@ -178,7 +186,7 @@ def _is_finished(path: Path, epochs: int) -> bool:
 
 
 def _train(
-    directory: rundir.RunDirectory,
+    directory: rundir.RunDirectory | None,
     algorithm: loop.Algorithm,
     settings: Any,
     cfg: Any,
@@ -188,6 +196,7 @@ def _train(
     stop: Stop | None,
     mesh: Mesh | None,
 ) -> None:
+    """The run in this process; without a directory (in all processes but the first) nothing is written."""
     run = settings.run
     if dataset is None:
         batches = (algorithm.Batch(), algorithm.Batch())
@@ -200,25 +209,23 @@ def _train(
 
     programs = Programs(algorithm, cfg, batches, log_every, run.seed, population, mesh)
     programs.compile(population.hps if population else settings.hparams)
-    carry, step = programs.start(), 0
-    checkpoints: Checkpoints | None = None
+    carry = programs.start()
     alarm: str | None = None
-    meta: dict[str, Any] = {"train_seconds": 0.0}
-    if directory.checkpoints.exists():
-        checkpoints = Checkpoints(directory.checkpoints, run.keep)
-        if (restored := checkpoints.restore(carry)) is not None:
-            step, meta = restored[0], restored[2]
-            carry = programs.resume(restored[1])
-            print(f"continuing from step {step}")
+    checkpoints = Checkpoints(directory.checkpoints, run.keep) if directory and directory.checkpoints.exists() else None
+    step, carry, train_seconds = _continued(checkpoints, programs, carry)
     print(parameter_table(_lone(carry.state.params, population)))
-    log = MetricsLog(directory.metrics, step, directory.path / "tensorboard" if run.tensorboard else None)
-    clock, guard = _Clock(run.chunk_steps, meta["train_seconds"]), _Guard(population)
+    events = directory.path / "tensorboard" if directory and run.tensorboard else None
+    log = MetricsLog(directory.metrics if directory else None, step, events)
+    clock, guard = _Clock(run.chunk_steps, train_seconds), _Guard(population)
 
-    def drawing(folder: Path) -> Drawing:
-        folder.mkdir(parents=True, exist_ok=True)
-        return Drawing(
-            folder,
-            programs.local(_lone(carry.state, population)),
+    def draw_in(folder: str) -> None:
+        whole = programs.whole(carry)
+        if directory is None:
+            return
+        (directory.figures / folder).mkdir(parents=True, exist_ok=True)
+        drawing = Drawing(
+            directory.figures / folder,
+            programs.local(_lone(whole.state, population)),
             lambda: _lone(programs.initial(), population),
             programs.local(_lone(programs.keys.draw, population)),
             cfg,
@@ -226,22 +233,24 @@ def _train(
             log.rows if population is None else [_of_first(row) for row in log.rows],
             None if population is None else Population(population, carry.state, log.rows),
         )
+        draw(drawing)
 
     from tqdm import tqdm
 
-    bar = tqdm(
-        total=total, initial=step, unit="step", disable=None if run.progress else True, dynamic_ncols=True, leave=False
-    )
+    hidden = None if run.progress and directory else True
+    bar = tqdm(total=total, initial=step, unit="step", disable=hidden, dynamic_ncols=True, leave=False)
     try:
         with signals.deferred() as signal:
+            steps = clock.steps()
             while step < total:
                 first = step
-                stops = [first + clock.steps(), (first // log_every + ROWS - 1) * log_every]
+                stops = [first + steps, (first // log_every + ROWS - 1) * log_every]
                 step = min(*stops, (first // steps_per_epoch + 1) * steps_per_epoch)
                 began = time.perf_counter()
                 carry, chunk = programs.chunk(carry, first, step)
                 seconds = time.perf_counter() - began
                 clock.took(step - first, seconds)
+                steps, stopping = processes.agree(clock.steps(), signal.received)
                 guard.check(carry, chunk, first, step)
                 _log_rows(log, np.asarray(chunk.rows), programs.metrics, first, step, log_every)
                 _show(bar, step - first, (step - first) * cfg.batch_size / seconds if dataset else None, log.rows)
@@ -254,18 +263,20 @@ def _train(
                     score = row.get("test/loss") if population is None else None
                     if stop is not None and stop(step // steps_per_epoch, row):
                         total = step
-                if at["save"] or step == total or signal.received:
-                    checkpoints = checkpoints or Checkpoints(directory.checkpoints, run.keep)
-                    checkpoints.save(step, programs.whole(carry), {"train_seconds": clock.seconds}, score)
-                if checkpoints and signal.received:
-                    checkpoints.wait()
-                    bar.close()
-                    print(
-                        f"stopped and saved at step {step}; run the same command with --run.name {directory.path.name}"
-                    )
-                    sys.exit(128 + signal.received)
+                if at["save"] or step == total or stopping:
+                    whole = programs.whole(carry)
+                    if directory:
+                        checkpoints = checkpoints or Checkpoints(directory.checkpoints, run.keep)
+                        checkpoints.save(step, whole, {"train_seconds": clock.seconds}, score)
+                if stopping:
+                    if directory and checkpoints:
+                        checkpoints.wait()
+                        bar.close()
+                        again = f"run the same command with --run.name {directory.path.name}"
+                        print(f"stopped and saved at step {step}; {again}")
+                    sys.exit(128 + stopping)
                 if at["draw"] and step < total:
-                    draw(drawing(directory.figures / f"epoch-{step // steps_per_epoch:04d}"))
+                    draw_in(f"epoch-{step // steps_per_epoch:04d}")
         if total % log_every:
             means = _means(np.asarray(carry.sums), programs.metrics, total % log_every)
             log.write({"step": total, **means, "partial": True})
@@ -274,12 +285,26 @@ def _train(
         log.close()
         if checkpoints is not None:
             checkpoints.close()
-    draw(drawing(directory.figures))
+    draw_in("")
+    if directory is None:
+        return
     evaluated = next((row for row in reversed(log.rows) if any(name.startswith("test/") for name in row)), {})
     result = {**evaluated, "epochs": run.epochs, "train_seconds": clock.seconds, "compile_seconds": programs.seconds}
     write_json(directory.result, {**result, "alarm": alarm} if alarm else result)
     print(f"finished: {_describe(result)}  trained {clock.seconds:.1f} s, compiled {programs.seconds:.1f} s")
     print(f"figures in {directory.figures}")
+
+
+def _continued(checkpoints: Checkpoints | None, programs: Programs, carry: loop.Carry) -> tuple[int, loop.Carry, float]:
+    """Where a run goes on: steps done, carry, seconds trained; all processes are told what the first one has saved."""
+    restored = checkpoints.restore(programs.empty(carry)) if checkpoints else None
+    said = [0, 0] if restored is None else [1, restored[0]]
+    found, step = (int(number) for number in processes.from_first(np.array(said, np.int32)))
+    if not found:
+        return 0, carry, 0.0
+    print(f"continuing from step {step}")
+    carry = programs.resume(processes.from_first(restored[1] if restored else programs.empty(carry)))
+    return step, carry, restored[2]["train_seconds"] if restored else 0.0
 
 
 def _lone(tree: Any, population: Members | None) -> Any:

@@ -4,6 +4,8 @@
     python experiments/benchmark.py conv           # forward and gradients of every convolutional layer: 3 minutes
     python experiments/benchmark.py train          # training steps of every model: 10 minutes
     python experiments/benchmark.py startup        # seconds from Enter to the first finished step: 5 minutes
+    python experiments/benchmark.py scaling        # a batch shared out over devices: 5 minutes
+    python experiments/benchmark.py streaming      # MNIST from disk while a model trains: 3 minutes
 
 A ratio is the other's time over ours: above 1 we are ahead. One JSON line a row goes to --out, a table to the screen.
 A peer that is not installed is said and left out. `train --help` and so on list a subcommand's options.
@@ -11,12 +13,12 @@ A peer that is not installed is said and left out. `train --help` and so on list
 
 import json
 
-from benchmarks import conv, reporting, startup, train
+from benchmarks import conv, reporting, scaling, startup, train
 from benchmarks.measuring import Measurement
 
 from jaxgen.engine import cli
 
-COMMANDS = conv.Conv | train.Train | startup.Startup
+COMMANDS = conv.Conv | train.Train | startup.Startup | scaling.Scaling | scaling.Streaming
 
 
 def main(settings: Measurement) -> None:

@@ -43,6 +43,12 @@ def _of_split(
     return batch_at
 
 
+def of_block(split: Any, cfg: Any, steps: int) -> Batches:
+    """Batches from a block of `steps` of them, (steps, batch, ...), or one device's shares; see `streaming`."""
+    per_epoch = steps_per_epoch(split, cfg)
+    return lambda block, key, first: lambda t: jax.tree.map(lambda leaf: leaf[t % per_epoch % steps], block)
+
+
 def _exchange(part: Any, index: Int[Array, " b"], axis_name: str) -> Any:
     """Rows `index` of the whole, of which each device holds a part: to each device its share of them, in order."""
     size = jax.tree.leaves(part)[0].shape[0]

@@ -12,6 +12,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxgen.engine import batches, loop, members, parallel
 from jaxgen.engine.members import Members
+from jaxgen.engine.streaming import Stream
 
 ROWS = 128
 """Logging intervals one chunk can hand back."""
@@ -32,6 +33,7 @@ class Programs:
         seed: int,
         population: Members | None = None,
         mesh: Mesh | None = None,
+        stream: Stream | None = None,
     ) -> None:
         self.seconds = 0.0
         """What compilation took."""
@@ -41,9 +43,15 @@ class Programs:
         self._population, self._mesh = population, mesh
         self._places: Any = None
         self._shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), data[0])
-        self._batches = batches.of_split(self._shapes, cfg, parallel.AXIS if mesh else None)
-        self._data = data if mesh is None else (parallel.place_split(data[0], mesh), self._place(data[1]))
         self.keys = self._place(loop.keys(seed) if population is None else members.keys(population))
+        self._stream = stream
+        if stream is not None:
+            self._batches = batches.of_block(self._shapes, cfg, stream.steps)
+            train = stream.shapes()
+        else:
+            self._batches = batches.of_split(self._shapes, cfg, parallel.AXIS if mesh else None)
+            train = data[0] if mesh is None else parallel.place_split(data[0], mesh)
+        self._data = train, self._place(data[1])
 
     def compile(self, hp: Any) -> None:
         """Compiles for hyperparameters of these shapes: scalars, or stacked ones where there are members."""
@@ -77,7 +85,8 @@ class Programs:
         if self._mesh is None:
             return start, run_chunk, evaluate, None
         specs = parallel.carry_specs(self._algorithm, jax.eval_shape(start, self.keys.init, self.hp))
-        inputs = (specs, P(), P(), P(parallel.AXIS), P(), P())
+        data = P(parallel.AXIS) if self._stream is None else P(None, parallel.AXIS)
+        inputs = (specs, P(), P(), data, P(), P())
         run_chunk = parallel.spread(run_chunk, self._mesh, inputs, (specs, P()))
         evaluate = parallel.spread(evaluate, self._mesh, (specs.state, P(), P(), P()), P())
         return start, run_chunk, evaluate, parallel.shardings(specs, self._mesh)
@@ -121,7 +130,8 @@ class Programs:
     def chunk(self, carry: loop.Carry, first: int, last: int) -> tuple[loop.Carry, loop.Chunk]:
         """Steps `first` to `last` (exclusive); the carry is donated, the chunk comes to the host."""
         bounds = (self._place(np.int32(bound)) for bound in (first, last))
-        carry, chunk = self._chunk(carry, self.keys, self.hp, self._data[0], *bounds)
+        data = self._data[0] if self._stream is None else self._stream.block(first)
+        carry, chunk = self._chunk(carry, self.keys, self.hp, data, *bounds)
         return carry, jax.device_get(chunk)
 
     def evaluate(self, carry: loop.Carry) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from jaxgen import data as data_lib
 from jaxgen.data.dataset import Dataset
+from jaxgen.data.rows import StreamedSplit
 from jaxgen.engine import loop, parallel, processes, rundir, signals
 from jaxgen.engine import members as members_lib
 from jaxgen.engine import settings as settings_lib
@@ -21,6 +22,7 @@ from jaxgen.engine.files import read_json, write_json
 from jaxgen.engine.members import Members
 from jaxgen.engine.metrics import MetricsLog, Row
 from jaxgen.engine.programs import ROWS, Programs
+from jaxgen.engine.streaming import Stream
 from jaxgen.errors import UserError, refuse
 
 FIRST_CHUNK = 8
@@ -134,6 +136,8 @@ def train(
     if hasattr(settings, "data"):
         data_lib.validate(settings.data)
     algorithm.validate(settings.hparams, settings.config)
+    if getattr(getattr(settings, "data", None), "streaming", False) and (run.seeds > 1 or population is not None):
+        refuse("data.streaming", True, "False with many members, which want the images in different orders")
     mesh = parallel.mesh(run.devices) if population is None and run.seeds == 1 else None
     if mesh is not None:
         parallel.check_config(settings.config, mesh.size)
@@ -207,7 +211,10 @@ def _train(
     log_every = run.log_every or max(1, steps_per_epoch // 10)
     intervals = {name: getattr(run, f"{name}_every") * steps_per_epoch for name in ("evaluate", "draw", "save")}
 
-    programs = Programs(algorithm, cfg, batches, log_every, run.seed, population, mesh)
+    stream = None
+    if dataset is not None and isinstance(dataset.train, StreamedSplit):
+        stream = Stream(dataset.train, algorithm.Batch, cfg.batch_size, loop.keys(run.seed).order, mesh)
+    programs = Programs(algorithm, cfg, batches, log_every, run.seed, population, mesh, stream)
     programs.compile(population.hps if population else settings.hparams)
     carry = programs.start()
     alarm: str | None = None
@@ -245,6 +252,7 @@ def _train(
             while step < total:
                 first = step
                 stops = [first + steps, (first // log_every + ROWS - 1) * log_every]
+                stops += [] if stream is None else [stream.end(first)]
                 step = min(*stops, (first // steps_per_epoch + 1) * steps_per_epoch)
                 began = time.perf_counter()
                 carry, chunk = programs.chunk(carry, first, step)
@@ -283,6 +291,8 @@ def _train(
     finally:
         bar.close()
         log.close()
+        if stream is not None:
+            stream.close()
         if checkpoints is not None:
             checkpoints.close()
     draw_in("")

@@ -22,18 +22,25 @@ from jaxgen.errors import UserError, check_at_least, check_choice
 PLAIN, OURS = "one device", "ours"
 
 
-def runner(programs: Programs, per_epoch: int, stream: Stream | None = None) -> Run:
-    """The engine's chunks, one after the other, epoch after epoch."""
+def runner(programs: Programs, per_epoch: int) -> Run:
+    """The engine's chunks, one after the other, epoch after epoch.
+
+    A stream starts anew, and cold, with every measurement: what it has read ahead between them must not count.
+    """
     carry, step = programs.start(), 0
 
     def run(steps: int) -> float:
         nonlocal carry, step
         began, last = time.perf_counter(), step + steps
+        stream = programs.stream = programs.stream and programs.stream.anew()
         while step < last:
             first, ends = step, [last, (step // per_epoch + 1) * per_epoch]
             step = min(ends + ([] if stream is None else [stream.end(step)]))
             carry, _ = programs.chunk(carry, first, step)
-        return time.perf_counter() - began
+        seconds = time.perf_counter() - began
+        if stream is not None:
+            stream.close()
+        return seconds
 
     return run
 
@@ -110,6 +117,8 @@ class Streaming(_Models):
 
     models: tuple[str, ...] = ("conv_ae", "mnist_vae")
     """Models to measure."""
+    seconds: float = 15.0
+    """Length of a measurement with `steps` 0; the first fraction of a second of ours waits for the first images."""
     data_dir: Path | None = None
     """Directory of the prepared TFDS sets, as data.data_dir of the experiments."""
 
@@ -121,12 +130,9 @@ class Streaming(_Models):
         for name in self.models:
             model = MODELS[name]
             stream = Stream(streamed.train, model.algorithm.Batch, model.cfg.batch_size, loop.keys(0).order, None)
-            try:
-                ours = self._run(model, streamed.train, resident.test, stream)
-                other = self._run(model, resident.train, resident.test)
-                yield self._compare(f"{name}, streamed", {OURS: ours, "on the device": other})
-            finally:
-                stream.close()
+            ours = self._run(model, streamed.train, resident.test, stream)
+            other = self._run(model, resident.train, resident.test)
+            yield self._compare(f"{name}, streamed", {OURS: ours, "on the device": other})
 
     def _run(self, model: Any, train: Any, test: Any, stream: Stream | None = None) -> Run:
         if model.cfg.image_shape != tuple(train.images.shape[1:]):
@@ -135,4 +141,4 @@ class Streaming(_Models):
         per_epoch = loop.steps_per_epoch(splits[0], model.cfg)
         programs = Programs(model.algorithm, model.cfg, splits, max(1, per_epoch // 10), 0, stream=stream)
         programs.compile(model.hp)
-        return runner(programs, per_epoch, stream)
+        return runner(programs, per_epoch)

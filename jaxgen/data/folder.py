@@ -33,7 +33,7 @@ def load(path: Path, size: int, test_fraction: float, skip_broken: bool) -> Data
 
 def stream(path: Path, size: int, test_fraction: float) -> Dataset:
     """The same, but training images are decoded when they are asked for, each time anew."""
-    classes, listing = _list(path)
+    classes, _ = _list(path)
     files = [file for members in classes.values() for file in members]
     labels = np.repeat(np.arange(len(classes), dtype=np.int32), [len(members) for members in classes.values()])
     kept, apart = split_by_hash([_name(file) for file in files], labels, test_fraction)
@@ -47,10 +47,10 @@ def stream(path: Path, size: int, test_fraction: float) -> Dataset:
     def of(rows: np.ndarray) -> StreamedSplit:
         return of_reader(lambda places: [read(rows[place]) for place in places], len(rows), str(path))
 
-    version = hashlib.sha256(f"{listing} {size} {test_fraction}".encode()).hexdigest()[:12]
-    return Dataset(
-        path.resolve().name, version, of(kept), Split(*of(apart).examples(np.arange(len(apart)))), tuple(classes)
-    )
+    sizes = [(_name(file), file.stat().st_size) for file in files]
+    version = hashlib.sha256(repr((sizes, size, test_fraction)).encode()).hexdigest()[:12]
+    test = Split(*of(apart).examples(np.arange(len(apart))))
+    return Dataset(path.resolve().name, version, of(kept), test, tuple(classes))
 
 
 def _list(path: Path) -> tuple[dict[str, list[Path]], str]:

@@ -44,7 +44,7 @@ class Programs:
         self._places: Any = None
         self._shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), data[0])
         self.keys = self._place(loop.keys(seed) if population is None else members.keys(population))
-        self._stream = stream
+        self.stream = stream
         if stream is not None:
             self._batches = batches.of_block(self._shapes, cfg, stream.steps)
             train = stream.shapes()
@@ -85,7 +85,7 @@ class Programs:
         if self._mesh is None:
             return start, run_chunk, evaluate, None
         specs = parallel.carry_specs(self._algorithm, jax.eval_shape(start, self.keys.init, self.hp))
-        data = P(parallel.AXIS) if self._stream is None else P(None, parallel.AXIS)
+        data = P(parallel.AXIS) if self.stream is None else P(None, parallel.AXIS)
         inputs = (specs, P(), P(), data, P(), P())
         run_chunk = parallel.spread(run_chunk, self._mesh, inputs, (specs, P()))
         evaluate = parallel.spread(evaluate, self._mesh, (specs.state, P(), P(), P()), P())
@@ -130,7 +130,7 @@ class Programs:
     def chunk(self, carry: loop.Carry, first: int, last: int) -> tuple[loop.Carry, loop.Chunk]:
         """Steps `first` to `last` (exclusive); the carry is donated, the chunk comes to the host."""
         bounds = (self._place(np.int32(bound)) for bound in (first, last))
-        data = self._data[0] if self._stream is None else self._stream.block(first)
+        data = self._data[0] if self.stream is None else self.stream.block(first)
         carry, chunk = self._chunk(carry, self.keys, self.hp, data, *bounds)
         return carry, jax.device_get(chunk)
 

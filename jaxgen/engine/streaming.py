@@ -17,10 +17,11 @@ from jax.sharding import PartitionSpec as P
 
 from jaxgen.data.rows import StreamedSplit
 from jaxgen.engine import batches, parallel
+from jaxgen.errors import UserError
 
 BLOCK_BYTES = 2**25
 """A block of batches takes at most so many bytes on the device, or is one batch; there are up to four at a time."""
-BLOCK_STEPS = 256
+BLOCK_STEPS = 64
 AHEAD = 2
 """Blocks that wait on the device."""
 THREADS = 2
@@ -41,6 +42,10 @@ class Stream:
         self._queue: Queue[Any] = Queue(AHEAD)
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
+
+    def anew(self) -> "Stream":
+        """The same, with nothing read yet."""
+        return Stream(self._split, self._batch, self._batch_size, self._key, self._mesh)
 
     def end(self, step: int) -> int:
         """The step that the block of `step` ends before."""
@@ -83,8 +88,10 @@ class Stream:
                 self._queue.put(block)
                 if self._closed.is_set():
                     return
-        except BaseException as error:  # raised again where the block is waited for
-            self._queue.put((self.end(step), error))
+        except UserError as error:  # raised again where the block is waited for, without what grain adds to it
+            self._queue.put((-1, type(error)(str(error).splitlines()[0])))
+        except BaseException as error:
+            self._queue.put((-1, error))
 
     def _blocks(self, step: int) -> Iterator[tuple[int, Any]]:
         import grain

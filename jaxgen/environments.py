@@ -55,7 +55,8 @@ def make(name: str) -> Environment:
 
     check_choice("config.environment", name, gymnax.registered_envs)
     try:
-        env, params = gymnax.make(name)
+        with jax.ensure_compile_time_eval():  # some make arrays, which must outlive a trace that asks for them first
+            env, params = gymnax.make(name)
     except OSError as error:  # one of them downloads its images
         refuse("config.environment", name, f"it cannot be made here ({error})")
     actions, observations = env.action_space(params), env.observation_space(params)

@@ -32,10 +32,10 @@ class Replay(NamedTuple):
     """The ring."""
 
     rows: Transition
-    count: Int[Array, ""]
+    written: Int[Array, ""]
     """Rows ever written."""
-    priorities: Float[Array, "*rows e"]
-    """Of each transition, 0 where there is none yet; without rows where sampling is uniform."""
+    priorities: Float[Array, "rows e"] | None
+    """Of each transition, 0 where there is none yet; None where sampling is uniform."""
 
 
 class Place(NamedTuple):
@@ -67,29 +67,28 @@ def create(rows: int, environments: int, observation_shape: tuple[int, ...], pri
     empty = Transition(
         observations, zeros(jnp.int32), zeros(jnp.float32), jnp.copy(observations), zeros(bool), zeros(bool)
     )
-    priorities = zeros(jnp.float32) if prioritised else jnp.zeros((0, environments))
-    return Replay(empty, jnp.zeros((), jnp.int32), priorities)
+    return Replay(empty, jnp.zeros((), jnp.int32), zeros(jnp.float32) if prioritised else None)
 
 
 def insert(replay: Replay, transition: Transition) -> Replay:
     """Writes one row over the oldest; its priorities are the largest there are (1 at first)."""
-    at = replay.count % replay.rows.reward.shape[0]
+    at = replay.written % replay.rows.reward.shape[0]
     rows = jax.tree.map(lambda ring, new: lax.dynamic_update_index_in_dim(ring, new, at, 0), replay.rows, transition)
     priorities = replay.priorities
-    if priorities.size:
-        largest = jnp.where(replay.count > 0, priorities.max(), 1.0)
+    if priorities is not None:
+        largest = jnp.where(replay.written > 0, priorities.max(), 1.0)
         row = jnp.broadcast_to(largest, priorities.shape[1:])
         priorities = lax.dynamic_update_index_in_dim(priorities, row, at, 0)
-    return Replay(rows, replay.count + 1, priorities)
+    return Replay(rows, replay.written + 1, priorities)
 
 
 def uniform(replay: Replay, draws: UInt32[Array, " b"], n_step: int) -> Place:
     """Places drawn with replacement from all transitions that have the n - 1 rows after them; `draws` are random."""
     capacity, environments = replay.rows.reward.shape
-    filled = jnp.minimum(replay.count, capacity)
+    filled = jnp.minimum(replay.written, capacity)
     choices = (filled - (n_step - 1)) * environments
     chosen = jnp.minimum((unit(draws) * choices).astype(jnp.int32), choices - 1)
-    row = (replay.count - filled + chosen // environments) % capacity
+    row = (replay.written - filled + chosen // environments) % capacity
     return Place(row, chosen % environments)
 
 
@@ -109,12 +108,13 @@ def prioritised(
 
     Schaul et al., Prioritized experience replay, ICLR 2016: stratified, one place from each of B equal parts.
     """
+    assert replay.priorities is not None
     capacity, environments = replay.priorities.shape
-    age = (replay.count - 1 - jnp.arange(capacity)) % capacity  # 0 for the newest row
-    allowed = (age >= n_step - 1) & (age < replay.count)
+    age = (replay.written - 1 - jnp.arange(capacity)) % capacity  # 0 for the newest row
+    allowed = (age >= n_step - 1) & (age < replay.written)
     masses = jnp.where(allowed[:, None], replay.priorities**priority_exponent, 0).reshape(-1)
     chosen, total = _by_mass(masses, draws)
-    choices = (jnp.minimum(replay.count, capacity) - (n_step - 1)) * environments
+    choices = (jnp.minimum(replay.written, capacity) - (n_step - 1)) * environments
     weights = (choices * masses[chosen] / total) ** -importance_exponent
     return Place(chosen // environments, chosen % environments), weights / weights.max()
 
@@ -133,13 +133,15 @@ def _by_mass(masses: Float[Array, " n"], draws: UInt32[Array, " b"]) -> tuple[In
 
 def reprioritise(replay: Replay, place: Place, priorities: Float[Array, " b"]) -> Replay:
     """The ring with new priorities at some places."""
+    assert replay.priorities is not None
     return replay._replace(priorities=replay.priorities.at[place.row, place.environment].set(priorities))
 
 
 def gather(replay: Replay, place: Place, n_step: int, gamma: Float[Array, ""] | float) -> Batch:
     """The transitions at some places, over n steps or to the end of their episode."""
     capacity, rows = replay.rows.reward.shape[0], replay.rows
-    value, discount, alive, last = 0.0, 1.0, True, place.row
+    value, discount = jnp.zeros(place.row.shape), jnp.ones(place.row.shape)
+    alive, last = jnp.ones(place.row.shape, bool), place.row
     for k in range(n_step):
         at = (place.row + k) % capacity, place.environment
         value = value + jnp.where(alive, discount * rows.reward[at], 0)

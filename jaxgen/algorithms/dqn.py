@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-import rlax
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-from jaxgen import environments, replay
+from jaxgen import environments, replay, value_losses
 from jaxgen.algorithms import optimizers, schedules
 from jaxgen.algorithms.dqn_settings import Config as Config
 from jaxgen.algorithms.dqn_settings import HParams as HParams
@@ -40,8 +39,8 @@ class Episodes(NamedTuple):
     last: Float[Array, " e"]
     """That of the last one that ended; 0 before."""
     finished: Int[Array, ""]
-    scores: Float[Array, " episodes"]
-    """That of the first `config.episodes`, in the order in which they ended."""
+    scores: Float[Array, " episodes"] | None
+    """That of the first `config.episodes`, in the order in which they ended; None where there is no end."""
 
 
 class State(NamedTuple):
@@ -70,10 +69,11 @@ def net(cfg: Config) -> QNet:
 
 def values(params: Params, observations: Float[Array, "b *shape"], cfg: Config) -> Float[Array, "b actions"]:
     """Q(observation, .)."""
-    return net(cfg).apply({"params": params}, observations)
+    q_values: Any = net(cfg).apply({"params": params}, observations)
+    return q_values
 
 
-def _optimizer(hp: HParams, cfg: Config, updates: Int[Array, ""] | int = 0) -> optax.GradientTransformation:
+def _optimizer(hp: HParams, cfg: Config, updates: Int[Array, ""] | int) -> optax.GradientTransformation:
     """One vector holds all parameters: an update is a few operations, not a few for every layer."""
     rate = schedules.learning_rate(cfg.schedule, hp.learning_rate, updates, hp.schedule_steps)
     chain = [optax.clip_by_global_norm(hp.max_grad_norm)] if cfg.clip_gradients else []
@@ -91,12 +91,12 @@ def init(key: Array, hp: HParams, cfg: Config) -> State:
         jnp.zeros((), jnp.int32),
         params,
         jax.tree.map(jnp.copy, params),
-        _optimizer(hp, cfg).init(params),
+        _optimizer(hp, cfg, 0).init(params),
         replay.create(
             cfg.replay_size // cfg.envs, cfg.envs, environment.observation_shape, cfg.sampling == "prioritised"
         ),
         environments.reset(environment, jax.random.split(env_key, cfg.envs)),
-        Episodes(zeros, zeros, jnp.zeros((), jnp.int32), jnp.zeros(cfg.episodes)),
+        Episodes(zeros, zeros, jnp.zeros((), jnp.int32), jnp.zeros(cfg.episodes) if cfg.episodes else None),
     )
 
     def collect(t: Array, state: State) -> State:
@@ -119,11 +119,12 @@ def _collect(state: State, draws: UInt32[Array, "e words"], key: Array, hp: HPar
     environment = environments.make(cfg.environment)
     seen = state.situation.observation
     random_actions = (replay.unit(draws[:, 0]) * environment.actions).astype(jnp.int32)
-    explore = replay.unit(draws[:, 1]) < epsilon(state.replay.count * cfg.envs, hp, cfg)
+    explore = replay.unit(draws[:, 1]) < epsilon(state.replay.written * cfg.envs, hp, cfg)
     actions = jnp.where(explore, random_actions, values(state.params, seen, cfg).argmax(axis=1))
     keys = jax.random.wrap_key_data(draws[:, 2:], impl=jax.random.key_impl(key))
     situation, outcome = environments.step(environment, keys, state.situation, actions)
-    row = replay.Transition(seen, actions, outcome.reward, outcome.observation, outcome.terminated, outcome.done)
+    reward = outcome.reward + jnp.where(outcome.terminated, hp.termination_reward, 0)
+    row = replay.Transition(seen, actions, reward, outcome.observation, outcome.terminated, outcome.done)
     episodes = _count(state.episodes, outcome.reward, outcome.done)
     return state._replace(replay=replay.insert(state.replay, row), situation=situation, episodes=episodes)
 
@@ -131,7 +132,7 @@ def _collect(state: State, draws: UInt32[Array, "e words"], key: Array, hp: HPar
 def _count(episodes: Episodes, reward: Float[Array, " e"], done: Bool[Array, " e"]) -> Episodes:
     running = episodes.running + reward
     scores = episodes.scores
-    if scores.size:
+    if scores is not None:
         place = jnp.where(done, episodes.finished + jnp.cumsum(done) - 1, scores.size)
         scores = scores.at[place].set(running, mode="drop")
     last = jnp.where(done, running, episodes.last)
@@ -139,26 +140,18 @@ def _count(episodes: Episodes, reward: Float[Array, " e"], done: Bool[Array, " e
 
 
 def targets(params: Params, target: Params, batch: replay.Batch, cfg: Config) -> Float[Array, " b"]:
-    """What follows a transition is worth: the target's value of the best action by the net (double) or by itself."""
+    """The worth of what follows each transition, by the target."""
     by_target = values(target, batch.next_observation, cfg)
-    if not cfg.double:
-        return by_target.max(axis=1)
-    best = values(params, batch.next_observation, cfg).argmax(axis=1)
-    return _chosen(by_target, best)
-
-
-def _chosen(q_values: Float[Array, "b actions"], actions: Int[Array, " b"]) -> Float[Array, " b"]:
-    """Q(s, a) as a product with a one-hot row: indexing's gradient would be a scatter, one example after the other."""
-    return (q_values * jax.nn.one_hot(actions, q_values.shape[1])).sum(axis=1)
+    return value_losses.following(by_target, values(params, batch.next_observation, cfg) if cfg.double else None)
 
 
 def loss(
     params: Params, following: Float[Array, " b"], batch: replay.Batch, cfg: Config
 ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
-    """Loss of each transition and its error, target - Q(s, a)."""
-    chosen = _chosen(values(params, batch.observation, cfg), batch.action)
-    errors = jax.vmap(rlax.td_learning)(chosen, batch.value, batch.discount, following)
-    return (rlax.huber_loss(errors) if cfg.loss == "huber" else rlax.l2_loss(errors)), errors
+    """Loss of each transition and its error, value + discount following - Q(observation, action)."""
+    now = value_losses.chosen(values(params, batch.observation, cfg), batch.action)
+    errors = value_losses.td_errors(now, batch.value, batch.discount, following)
+    return value_losses.loss(cfg.loss, errors), errors
 
 
 def _update(
@@ -233,13 +226,18 @@ def step(
     return state._replace(step=state.step + 1), metrics
 
 
-def greedy(params: Params, cfg: Config) -> Any:
-    """The policy argmax_a Q(observation, a), on a batch of observations."""
-    return lambda observations: values(params, observations, cfg).argmax(axis=1)
-
-
 def evaluate(state: State, batch: Batch, key: Array, hp: HParams, cfg: Config) -> Metrics:
-    """Returns of the greedy policy over `config.evaluation_episodes` fresh episodes (rewards as the environment gives)."""
-    environment = environments.make(cfg.environment)
-    returns, _ = environments.play(environment, greedy(state.params, cfg), key, cfg.evaluation_episodes)
+    """Returns of the greedy policy, rewards as the environment gives them, over episodes fresh at every step."""
+    returns, _ = greedy_returns(state.params, jax.random.fold_in(key, state.step), cfg, cfg.evaluation_episodes)
     return {"return": returns.mean(), "return_worst": returns.min()}
+
+
+def greedy_returns(
+    params: Params, key: Array, cfg: Config, episodes: int
+) -> tuple[Float[Array, " n"], Float[Array, "t n *shape"]]:
+    """Returns of fresh episodes played by argmax_a Q(observation, a), and what was seen in them (zeros once over)."""
+
+    def policy(observations: Float[Array, "n *shape"]) -> Int[Array, " n"]:
+        return values(params, observations, cfg).argmax(axis=1)
+
+    return environments.play(environments.make(cfg.environment), policy, key, episodes)

@@ -9,8 +9,8 @@ from jaxgen import environments
 from jaxgen.algorithms import optimizers, schedules
 from jaxgen.errors import check_at_least, check_choice, refuse
 from jaxgen.nets import q
+from jaxgen.value_losses import Loss
 
-Loss = Literal["huber", "squared"]
 Sampling = Literal["uniform", "prioritised"]
 Fall = Literal["linear", "exponential"]
 

@@ -101,12 +101,12 @@ def sheet(path: Path, images: np.ndarray, columns: int) -> None:
 
 
 def bars(path: Path, values: np.ndarray, ylabel: str, title: str) -> None:
-    """Values (N,) as bars, largest first, with their places in the array below."""
+    """Values (N,) as bars, largest first, with their places, counted from 1, below."""
     order = np.argsort(values)[::-1]
     figure = _figure(max(5, 0.25 * len(values) + 2), 4)
     axes = figure.subplots()
     axes.bar(np.arange(len(values)), values[order], color=COLOURS[7])
-    axes.set_xticks(np.arange(len(values)), [str(place) for place in order], fontsize=7)
+    axes.set_xticks(np.arange(len(values)), [str(place + 1) for place in order], fontsize=7)
     axes.set(xlabel="latent", ylabel=ylabel, title=title)
     _save(figure, path)
 
@@ -156,3 +156,47 @@ def animation(path: Path, frames: Sequence[Path], milliseconds: int = 400) -> No
     pictures = [Image.open(frame).convert("RGB") for frame in frames]
     durations = [milliseconds] * (len(pictures) - 1) + [2000]
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0)
+
+
+def bands(
+    path: Path,
+    steps: np.ndarray,
+    lines: dict[str, tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]],
+    axes_names: tuple[str, str],
+    title: str,
+) -> None:
+    """Lines (N,) over steps, each with its bands (low, high), the outer ones lighter."""
+    figure = _figure(7, 4.5)
+    axes = figure.subplots()
+    for number, (name, (line, around)) in enumerate(lines.items()):
+        colour = COLOURS[(7, 4, 0, 1)[number % 4]]
+        axes.plot(steps, line, label=name, color=colour)
+        for low, high in around:
+            axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
+    axes.set(xlabel=axes_names[0], ylabel=axes_names[1], title=title)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def surfaces(
+    path: Path,
+    maps: dict[str, np.ndarray],
+    extent: tuple[float, float, float, float],
+    axes_names: tuple[str, str],
+    title: str,
+) -> None:
+    """Functions of two numbers (rows from the bottom up) as pictures with colour bars, side by side; 0 as a line."""
+    figure = _figure(5.2 * len(maps), 4.3)
+    for axes, (name, values) in zip(figure.subplots(1, len(maps), squeeze=False)[0], maps.items(), strict=True):
+        signed = values.min() < 0 < values.max()
+        limit = np.abs(values).max()
+        scale = {"cmap": "coolwarm", "vmin": -limit, "vmax": limit} if signed else {"cmap": "viridis"}
+        picture = axes.imshow(values, origin="lower", extent=extent, aspect="auto", **scale)
+        if signed:
+            xs = np.linspace(*extent[:2], values.shape[1])
+            axes.contour(xs, np.linspace(*extent[2:], values.shape[0]), values, levels=[0], colors="black")
+        figure.colorbar(picture, ax=axes)
+        axes.set(xlabel=axes_names[0], ylabel=axes_names[1], title=name)
+    figure.suptitle(title)
+    _save(figure, path)

@@ -125,7 +125,7 @@ def _draw_traversals(drawing: Drawing, code: np.ndarray, kls: np.ndarray) -> Non
     for row, latent in enumerate(chosen):
         points[row, :, latent] = line
     images = _decode(drawing, points)
-    rows = {f"latent {latent}": images[row] for row, latent in enumerate(chosen)}
+    rows = {f"latent {latent + 1}": images[row] for row, latent in enumerate(chosen)}
     figures.image_rows(drawing.directory / "traversals.png", rows, [f"{value:+.1f}" for value in line])
 
 

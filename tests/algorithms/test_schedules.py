@@ -12,6 +12,10 @@ def test_constant():
     np.testing.assert_allclose(rates("constant", [0, 5, 100], 10), 0.01)
 
 
+def test_a_line_falls_to_zero_and_stays():
+    np.testing.assert_allclose(rates("linear", [0, 5, 10, 20], 10), [0.01, 0.005, 0, 0], atol=1e-8)
+
+
 def test_cosine_falls_to_zero_and_stays():
     np.testing.assert_allclose(rates("cosine", [0, 5, 10, 20], 10), [0.01, 0.005, 0, 0], atol=1e-8)
 

@@ -1,0 +1,90 @@
+"""A DQN that never leaves the device: CartPole and any other gymnax environment with discrete actions.
+
+    python experiments/dqn_cartpole.py                              # solves CartPole-v1
+    python experiments/dqn_cartpole.py --run.seeds 32               # 32 seeds in one program
+    python experiments/dqn_cartpole.py --preset chapter             # the chapter's net and settings, 100 episodes
+    python experiments/dqn_cartpole.py --config.environment Acrobot-v1 --config.n-step 3
+
+Where there are several cores and seeds, seeds are placed on cores. See the README for returns and seconds.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Literal
+
+from jaxgen.algorithms import dqn
+from jaxgen.engine import cli
+from jaxgen.engine.settings import RunSettings
+from jaxgen.engine.train import train
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of this experiment."""
+
+    preset: Literal["solve", "chapter"] = "solve"
+    """Settings to start from; every other option changes them."""
+    config: dqn.Config = field(default_factory=dqn.Config)
+    hparams: dqn.HParams = field(default_factory=dqn.HParams)
+    run: RunSettings = field(default_factory=RunSettings)
+
+
+SOLVE = Settings(
+    config=dqn.Config(
+        envs=10,
+        batch_size=128,
+        replay_size=10_000,
+        learning_starts=10_000,
+        widths=(120, 84),
+        double=False,
+        target_every=50,
+        loss="squared",  # Huber's would flatten the rare large errors, those of a falling pole
+        clip_gradients=False,
+        schedule="linear",  # to 0: what is reached is kept
+        evaluation_episodes=100,
+        steps_per_epoch=1_500,
+    ),
+    hparams=dqn.HParams(learning_rate=5e-4, epsilon_steps=100_000.0, epsilon_end=0.05),
+    run=RunSettings(epochs=20, save_every=10),
+)
+CHAPTER = Settings(
+    preset="chapter",
+    config=dqn.Config(
+        envs=1,
+        batch_size=32,
+        replay_size=8_000,
+        learning_starts=32,
+        widths=(20, 20),
+        double=False,
+        loss="squared",
+        clip_gradients=False,
+        optimizer="adamax",
+        epsilon_schedule="exponential",
+        episodes=100,
+        steps_per_epoch=2_500,
+    ),
+    # Epsilon is multiplied by 0.995 at every step: from 0.95 it has come to 0.01 after 908.5 of them.
+    hparams=dqn.HParams(
+        gamma=0.95, epsilon_start=0.95, epsilon_end=0.01, epsilon_steps=908.5, termination_reward=-11.0
+    ),
+    # 100 episodes of at most 500 steps; a seed that has played 100 learns nothing more.
+    run=RunSettings(epochs=20, save_every=10),
+)
+PRESETS = {"solve": SOLVE, "chapter": CHAPTER}
+
+
+def main(settings: Settings) -> None:
+    cli.one_thread_a_device(settings.run.seeds)
+    config, run = settings.config, settings.run
+    steps = run.epochs * config.steps_per_epoch
+    dqn.check_budget(config, steps)
+    if config.schedule != "constant" and not settings.hparams.schedule_steps:
+        hparams = dataclasses.replace(settings.hparams, schedule_steps=float(steps * config.updates))
+        settings = dataclasses.replace(settings, hparams=hparams)
+    from jaxgen.report import dqn as report
+
+    report.summarise(train("dqn_cartpole", dqn, settings, report.draw), config)
+
+
+if __name__ == "__main__":
+    cli.main(PRESETS, main, __doc__)

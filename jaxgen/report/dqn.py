@@ -1,0 +1,117 @@
+"""The figures of a DQN: how its returns rise over seeds, an episode of it, and what it thinks situations are worth."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgen.algorithms import dqn
+from jaxgen.engine import metrics
+from jaxgen.engine.drawing import Drawing
+from jaxgen.engine.files import read_json, write_json
+from jaxgen.engine.metrics import Row
+from jaxgen.evaluation import returns
+from jaxgen.report import cartpole, figures
+
+GRID = 101
+ANGLES, VELOCITIES = (-12.0, 12.0), (-3.0, 3.0)
+"""Of the pictured values, in degrees and radians per second."""
+
+
+def draw(drawing: Drawing) -> None:
+    """Writes the learning curves and what belongs to the environment."""
+    rows = drawing.rows if drawing.population is None else drawing.population.rows
+    draw_curves(drawing.directory / "returns.png", rows, drawing.cfg)
+    if drawing.cfg.environment == "CartPole-v1":
+        _draw_episode(drawing)
+        _draw_values(drawing)
+    if drawing.cfg.episodes:
+        state = drawing.state if drawing.population is None else drawing.population.state
+        _draw_scores(drawing, np.atleast_2d(state.episodes.scores), np.atleast_1d(state.episodes.finished))
+
+
+def series(rows: list[Row], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The steps at which a number was logged, and its values (times, members), NaN where one was not finite."""
+    logged = [row for row in rows if name in row and not row.get("partial")]
+    values = [[np.nan if x is None else x for x in np.atleast_1d(row[name]).tolist()] for row in logged]
+    return np.array([row["step"] for row in logged]), np.array(values, np.float64)
+
+
+def draw_curves(path: Path, rows: list[Row], cfg: dqn.Config) -> None:
+    """Greedy returns over environment steps: IQM over seeds, its 95 % interval, and the 5th to 95th percentile."""
+    steps, greedy = series(rows, "test/return")
+    low, high = returns.interval(greedy)
+    outer = np.percentile(greedy, [5, 95], axis=1)
+    around = [(low, high), (outer[0], outer[1])] if greedy.shape[1] > 1 else []
+    all_steps, exploring = series(rows, "train/episode_return")
+    matched = np.array([exploring[np.searchsorted(all_steps, step)].mean() for step in steps])
+    lines = {
+        "greedy, interquartile mean": (returns.interquartile_mean(greedy), around),
+        "exploring, mean": (matched, []),
+    }
+    seeds = f"{greedy.shape[1]} seeds (bands: 95 % of the mean, 5th to 95th percentile)"
+    title = f"{cfg.environment}, {seeds if greedy.shape[1] > 1 else 'one seed'}"
+    names = "environment steps", "return of an episode"
+    figures.bands(path, environment_steps(steps, cfg), lines, names, title)
+
+
+def environment_steps(steps: Any, cfg: dqn.Config) -> Any:
+    """Environment steps made by so many training steps."""
+    return cfg.learning_starts + steps * cfg.transitions
+
+
+def _draw_episode(drawing: Drawing) -> None:
+    play = jax.jit(partial(dqn.greedy_returns, cfg=drawing.cfg, episodes=1))
+    gained, seen = play(drawing.state.params, drawing.key)
+    cartpole.animate(drawing.directory / "pole.gif", np.asarray(seen)[: int(gained[0]), 0])
+
+
+def _draw_values(drawing: Drawing) -> None:
+    """max_a Q and Q(right) - Q(left) for a cart that stands in the middle."""
+    angles, velocities = np.meshgrid(np.linspace(*ANGLES, GRID), np.linspace(*VELOCITIES, GRID))
+    still = np.zeros(GRID * GRID)
+    grid = np.stack([still, still, np.deg2rad(angles).ravel(), velocities.ravel()], axis=1)
+    values = jax.jit(partial(dqn.values, cfg=drawing.cfg))(drawing.state.params, jnp.asarray(grid, jnp.float32))
+    q = np.asarray(values).reshape(GRID, GRID, -1)
+    maps = {"value of the situation": q.max(axis=-1), "right better than left by": q[..., 1] - q[..., 0]}
+    names = "angle of the pole, degrees", "angular velocity, radians per second"
+    figures.surfaces(
+        drawing.directory / "values.png",
+        maps,
+        (*ANGLES, *VELOCITIES),
+        names,
+        "Action values, cart at rest in the middle",
+    )
+
+
+def _draw_scores(drawing: Drawing, scores: np.ndarray, finished: np.ndarray) -> None:
+    """Scores (seeds, episodes) of training as a picture, and the first seed's as the chapter prints them."""
+    played = int(min(finished.min(), scores.shape[1]))
+    if played == 0:
+        return
+    scores = scores[:, :played]
+    low, high = np.percentile(scores, [5, 95], axis=0)
+    lines = {"mean": (scores.mean(axis=0), [(low, high)]), "first seed": (scores[0], [])}
+    title = f"Episodes of training, {len(scores)} seed{'s' * (len(scores) > 1)} (band: 5th to 95th percentile)"
+    figures.bands(drawing.directory / "scores.png", np.arange(1, played + 1), lines, ("episode", "score"), title)
+    if drawing.directory.name == "figures":
+        print("\n".join(f"episode {number} score: {score:.0f}" for number, score in enumerate(scores[0], 1)))
+
+
+def summarise(path: Path, cfg: dqn.Config) -> dict[str, Any]:
+    """Adds what the seeds reached to a finished run's result.json, and prints it."""
+    _, evaluations = series(metrics.read(path / "metrics.jsonl"), "test/return")
+    result = read_json(path / "result.json")
+    summary = returns.of_seeds(evaluations)
+    taken = environment_steps(result["step"], cfg)
+    count = len(summary["seeds"])
+    result |= {"environment_steps": taken, "returns": summary}
+    write_json(path / "result.json", result)
+    print(returns.described(summary))
+    print(
+        f"{taken:,} environment steps a seed, {count * taken / max(result['train_seconds'], 1e-9):,.0f} a second in all"
+    )
+    return result

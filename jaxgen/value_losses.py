@@ -1,0 +1,47 @@
+"""Errors and losses of action values; the one module that touches rlax."""
+
+import warnings
+from functools import lru_cache
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+Loss = Literal["huber", "squared"]
+
+
+@lru_cache
+def _rlax() -> Any:
+    """rlax, imported where the first error is computed: seconds that no other run should pay."""
+    with warnings.catch_warnings(), jax.ensure_compile_time_eval():
+        warnings.simplefilter("ignore", DeprecationWarning)  # its parts' own, about one another
+        import rlax
+    return rlax
+
+
+def chosen(q_values: Float[Array, "b actions"], actions: Int[Array, " b"]) -> Float[Array, " b"]:
+    """Q(s, a), as a product with a one-hot row: the gradient of indexing would be a scatter, one row after another."""
+    return (q_values * jax.nn.one_hot(actions, q_values.shape[1])).sum(axis=1)
+
+
+def following(
+    by_target: Float[Array, "b actions"], by_net: Float[Array, "b actions"] | None = None
+) -> Float[Array, " b"]:
+    """What a state is worth to the target: of its best action, or of the one the net thinks best (double)."""
+    return by_target.max(axis=1) if by_net is None else chosen(by_target, by_net.argmax(axis=1))
+
+
+def td_errors(
+    values: Float[Array, " b"],
+    rewards: Float[Array, " b"],
+    discounts: Float[Array, " b"],
+    following: Float[Array, " b"],
+) -> Float[Array, " b"]:
+    """reward + discount following - value; no gradient reaches what it is compared with."""
+    return jax.vmap(_rlax().td_learning)(values, rewards, discounts, following)
+
+
+def loss(name: Loss, errors: Float[Array, " b"]) -> Float[Array, " b"]:
+    """Half the square of each error; huber: straight beyond 1."""
+    return _rlax().huber_loss(errors) if name == "huber" else _rlax().l2_loss(errors, jnp.zeros_like(errors))

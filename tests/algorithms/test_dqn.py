@@ -1,0 +1,415 @@
+import dataclasses
+from functools import partial
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import probes
+import pytest
+from jax import lax
+from jax.sharding import Mesh, PartitionSpec
+
+from jaxgen import environments, replay
+from jaxgen.algorithms import dqn
+from jaxgen.errors import SettingError
+
+TINY = dqn.Config(
+    environment="CartPole-v1",
+    envs=4,
+    collect=2,
+    updates=2,
+    batch_size=8,
+    replay_size=64,
+    learning_starts=32,
+    widths=(8,),
+    evaluation_episodes=4,
+)
+HP = jax.tree.map(jnp.float32, dqn.HParams(learning_rate=0.01, epsilon_steps=100.0))
+KEY = jax.random.key(0)
+EVERYTHING = dataclasses.replace(
+    TINY,
+    sampling="prioritised",
+    n_step=3,
+    dueling=True,
+    target_every=3,
+    schedule="linear",
+    loss="squared",
+    episodes=100,
+)
+ENOUGH = dataclasses.replace(HP, schedule_steps=jnp.float32(1_000), target_rate=jnp.float32(0.5))
+
+
+init = jax.jit(dqn.init, static_argnames="cfg")
+jitted_step = jax.jit(dqn.step, static_argnames="cfg")
+slow = pytest.mark.slow
+
+
+def fresh(cfg=TINY, hp=HP, seed=0):
+    return init(jax.random.key(seed), hp, cfg=cfg)
+
+
+def step(state, cfg=TINY, key=KEY, hp=HP):
+    return jitted_step(state, dqn.Batch(), key, hp, cfg=cfg)
+
+
+def run(state, key, hp, cfg, steps):
+    def body(t, state):
+        return dqn.step(state, dqn.Batch(), jax.random.fold_in(key, t), hp, cfg)[0]
+
+    return lax.fori_loop(0, steps, body, state)
+
+
+def learnt_values(probe, n_step=1, **changes):
+    """Q(time, sign) of a net trained on a probe, as a function."""
+    cfg = dqn.Config(
+        environment=probe.__name__,
+        envs=4,
+        batch_size=32,
+        replay_size=128,
+        learning_starts=64,
+        widths=(16,),
+        n_step=n_step,
+        schedule="linear",
+        target_every=5,
+        **changes,
+    )
+    hp = dqn.HParams(learning_rate=0.01, gamma=0.5, epsilon_start=1.0, epsilon_end=1.0, schedule_steps=700.0)
+    dqn.validate(hp, cfg)
+    hp = jax.tree.map(jnp.float32, hp)
+
+    @jax.jit
+    def train(key):
+        return run(dqn.init(key, hp, cfg), key, hp, cfg, 700).params
+
+    params = train(KEY)
+    return lambda time, sign: dqn.values(params, jnp.array([[time, sign]], jnp.float32), cfg)[0]
+
+
+@slow
+@pytest.mark.parametrize("double", [False, True])
+def test_probe_reward_now(double):
+    q = learnt_values(probes.RewardNow, double=double)
+    np.testing.assert_allclose([q(0, 1), q(0, -1)], 1, atol=0.05)
+
+
+def test_probe_reward_of_the_observation():
+    q = learnt_values(probes.RewardOfObservation)
+    np.testing.assert_allclose([q(0, 1)[0], q(0, -1)[0]], [1, -1], atol=0.05)
+
+
+@pytest.mark.parametrize("n_step", [1, pytest.param(3, marks=slow)])
+def test_probe_delayed_reward(n_step):
+    q = learnt_values(probes.RewardLater, n_step, sampling="prioritised")
+    np.testing.assert_allclose([q(0, 1)[0], q(1, 1)[0]], [0.5, 1], atol=0.05)
+
+
+def test_probe_action_matters():
+    np.testing.assert_allclose(learnt_values(probes.RewardOfAction, dueling=True)(0, 1), [-1, 1], atol=0.05)
+
+
+def test_probe_action_and_observation_matter():
+    q = learnt_values(probes.RewardOfBoth)
+    np.testing.assert_allclose([q(0, 1), q(0, -1)], [[-1, 1], [1, -1]], atol=0.1)
+
+
+@pytest.mark.parametrize("n_step", [1, pytest.param(3, marks=slow)])
+def test_probe_cut_is_bootstrapped_and_ended_is_not(n_step):
+    """r / (1 - gamma) where episodes are only cut, r where they end."""
+    np.testing.assert_allclose(learnt_values(probes.Cut, n_step)(0, 0), 2, atol=0.1)
+    np.testing.assert_allclose(learnt_values(probes.Ended, n_step)(0, 0), 1, atol=0.05)
+
+
+def table(params, observations, cfg):
+    """A net that looks its values up: parameters (observations, actions)."""
+    return params[observations[:, 0].astype(jnp.int32)]
+
+
+def transitions():
+    observations = jnp.array([[0.0], [1.0], [0.0]])
+    following = jnp.array([[1.0], [2.0], [2.0]])
+    return replay.Batch(
+        observations, jnp.array([0, 1, 1]), jnp.array([1.0, 2.0, 3.0]), jnp.array([0.9, 0.9, 0.0]), following
+    )
+
+
+def test_targets_by_hand(monkeypatch):
+    monkeypatch.setattr(dqn, "values", table)
+    net = jnp.array([[1.0, 2.0], [5.0, 4.0], [0.0, 1.0]])
+    target = jnp.array([[0.0, 0.0], [10.0, 20.0], [40.0, 30.0]])
+    double = dqn.targets(net, target, transitions(), TINY)
+    np.testing.assert_array_equal(double, [10, 30, 30])  # the net prefers actions 0, 1, 1
+    single = dqn.targets(net, target, transitions(), dataclasses.replace(TINY, double=False))
+    np.testing.assert_array_equal(single, [20, 40, 40])
+    losses, errors = dqn.loss(net, double, transitions(), dataclasses.replace(TINY, loss="squared"))
+    np.testing.assert_allclose(errors, [1 + 9 - 1, 2 + 27 - 4, 3 - 2], rtol=1e-6)
+    np.testing.assert_allclose(losses, np.square(errors) / 2, rtol=1e-6)
+    losses, _ = dqn.loss(net, double, transitions(), TINY)
+    np.testing.assert_allclose(losses, [8.5, 24.5, 0.5], rtol=1e-6)
+
+
+def test_no_gradient_reaches_the_target(monkeypatch):
+    monkeypatch.setattr(dqn, "values", table)
+    net = jnp.ones((3, 2))
+
+    def total(following):
+        return dqn.loss(net, following, transitions(), TINY)[0].sum()
+
+    assert not np.any(jax.grad(total)(jnp.array([3.0, 4.0, 5.0])))
+    of_net = jax.grad(lambda net: dqn.loss(net, jnp.ones(3), transitions(), TINY)[0].sum())(net)
+    np.testing.assert_array_equal(of_net != 0, [[True, True], [False, True], [False, False]])
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.25])
+def test_target_moves_when_it_is_due(rate):
+    cfg = dataclasses.replace(TINY, updates=1, target_every=2)
+    hp = dataclasses.replace(HP, target_rate=jnp.float32(rate))
+    first = fresh(cfg, hp)
+    one, _ = step(first, cfg, hp=hp)
+    two, _ = step(one, cfg, hp=hp)
+    jax.tree.map(np.testing.assert_array_equal, one.target, first.target)
+    expected = jax.tree.map(lambda new, old: rate * new + (1 - rate) * old, two.params, first.target)
+    chex.assert_trees_all_close(two.target, expected, rtol=1e-6)
+
+
+def test_epsilon_falls_from_start_to_end():
+    hp = dataclasses.replace(HP, epsilon_start=0.8, epsilon_end=0.2, epsilon_steps=100.0)
+    steps = jnp.array([0, 50, 100, 1_000])
+    np.testing.assert_allclose(dqn.epsilon(steps, hp, TINY), [0.8, 0.5, 0.2, 0.2], rtol=1e-6)
+    exponential = dataclasses.replace(TINY, epsilon_schedule="exponential")
+    np.testing.assert_allclose(dqn.epsilon(steps, hp, exponential), [0.8, 0.4, 0.2, 0.2], rtol=1e-6)
+
+
+def test_exploration_is_random_and_greed_is_not():
+    for start, mean in ((0.0, None), (1.0, 0.5)):
+        hp = dataclasses.replace(HP, epsilon_start=start, epsilon_end=start)
+        cfg = dataclasses.replace(TINY, learning_starts=2_000, replay_size=2_000)
+        state = fresh(cfg, hp)
+        rows = state.replay.rows
+        greedy = dqn.values(state.params, rows.observation.reshape(-1, 4), cfg).argmax(1)
+        actions = rows.action.reshape(-1)
+        if mean is None:
+            np.testing.assert_array_equal(actions, greedy)
+        else:
+            assert np.mean(actions) == pytest.approx(mean, abs=0.05)
+            assert np.mean(actions == greedy) == pytest.approx(0.5, abs=0.05)
+
+
+def test_replay_holds_what_was_seen():
+    """A row's last observation is the next row's first, but where an episode is over."""
+    cfg = dataclasses.replace(TINY, learning_starts=400, replay_size=400)
+    state = fresh(cfg)
+    rows = jax.tree.map(np.asarray, state.replay.rows)
+    assert int(state.replay.written) == 100
+    over = rows.done[:-1]
+    assert over.any()
+    assert rows.terminated[:-1][over].all()
+    same = (rows.next_observation[:-1] == rows.observation[1:]).all(-1)
+    np.testing.assert_array_equal(same, ~over)
+    assert (np.abs(rows.next_observation[rows.terminated]) > 0.2).any(-1).all()  # an angle of 0.21 or a place of 2.4
+    np.testing.assert_array_equal(
+        state.situation.observation[~rows.done[-1]], rows.next_observation[-1][~rows.done[-1]]
+    )
+    assert int(state.episodes.finished) == rows.done.sum()
+
+
+def test_scores_are_the_first_episodes_and_nothing_is_learnt_after_them():
+    cfg = dataclasses.replace(TINY, episodes=12, learning_starts=400, replay_size=1_000)
+    state = fresh(cfg)
+    assert int(state.episodes.finished) > 12
+    done = np.asarray(state.replay.rows.done[:100])
+    lengths, running = [], np.zeros(4)
+    for row in done:
+        running += 1
+        lengths += list(running[row])
+        running[row] = 0
+    np.testing.assert_array_equal(state.episodes.scores, lengths[:12])
+    later, metrics = step(state, cfg)
+    assert metrics["loss"] > 0
+    for name in ("params", "target", "opt_state"):
+        jax.tree.map(np.testing.assert_array_equal, getattr(later, name), getattr(state, name))
+
+
+def test_termination_reward_is_added_where_the_episode_ends_only():
+    cfg = dataclasses.replace(TINY, learning_starts=400, replay_size=400)
+    state = fresh(cfg, dataclasses.replace(HP, termination_reward=-11.0))
+    rows = state.replay.rows
+    np.testing.assert_array_equal(rows.reward, np.where(rows.terminated, -10, 1))
+    assert state.episodes.last.min() >= 8  # scores are of the environment's own rewards
+
+
+def test_seeds_differ():
+    states = [fresh(seed=seed) for seed in (0, 1)]
+    for leaves in zip(*([*jax.tree.leaves(s.params), s.replay.rows.observation] for s in states), strict=True):
+        if leaves[0].ndim > 1:  # kernels; biases begin at zero
+            assert np.any(leaves[0] != leaves[1])
+
+
+@pytest.mark.parametrize("cfg", [TINY, pytest.param(EVERYTHING, marks=slow)], ids=["plain", "everything"])
+def test_vmapped_equals_alone(cfg):
+    hps = dataclasses.replace(
+        jax.tree.map(lambda x: jnp.full(2, x), ENOUGH),
+        learning_rate=jnp.array([0.01, 0.003]),
+        gamma=jnp.array([0.99, 0.9]),
+        epsilon_steps=jnp.array([50.0, 200.0]),
+    )
+    keys = jax.random.split(KEY, 2)
+
+    def train(key, hp):
+        return run(dqn.init(key, hp, cfg), key, hp, cfg, 4)
+
+    together, alone = jax.jit(jax.vmap(train))(keys, hps), jax.jit(train)
+    for i in range(2):
+        one = alone(keys[i], jax.tree.map(lambda x, i=i: x[i], hps))
+        chex.assert_trees_all_close(jax.tree.map(lambda x, i=i: x[i], together), one, rtol=1e-3, atol=1e-5)
+
+
+def test_the_ring_is_not_copied_in_the_loop():
+    """Alone or vmapped: were it copied at each step, time would grow with its size."""
+    cfg = dataclasses.replace(TINY, replay_size=40_000)
+    for name, transform in (("alone", lambda f: f), ("vmapped", partial(jax.vmap, in_axes=(0, 0, None)))):
+        members = () if name == "alone" else (3,)
+        state = jax.eval_shape(partial(dqn.init, cfg=cfg), KEY, HP)
+        state = jax.tree.map(lambda x, members=members: jax.ShapeDtypeStruct((*members, *x.shape), x.dtype), state)
+        keys = jax.ShapeDtypeStruct(members, KEY.dtype)
+        loop = jax.jit(transform(partial(run, cfg=cfg, steps=5)), donate_argnums=0).lower(state, keys, HP)
+        sizes = loop.compile().memory_analysis()
+        ring = 10_000 * 4 * (2 * 4 * 4 + 4 + 4 + 2) * (members[0] if members else 1)
+        assert sizes.temp_size_in_bytes < ring / 2, name
+
+
+def replicated(tree, n=4):
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (n, *x.shape)), tree)
+
+
+def test_pmap_and_shard_map_average_the_gradients():
+    """With sgd the parameters of an averaged step are the mean of those of lone steps."""
+    cfg = dataclasses.replace(TINY, optimizer="sgd", clip_gradients=False, updates=1)
+    states = [fresh(cfg, seed=seed) for seed in range(4)]
+    states = [state._replace(params=states[0].params, target=states[0].target) for state in states]
+    lone = [step(s, cfg, jax.random.fold_in(KEY, i)) for i, s in enumerate(states)]
+    expected = jax.tree.map(lambda *x: jnp.stack(x).mean(0), *[state.params for state, _ in lone])
+    loss = np.mean([metrics["loss"] for _, metrics in lone])
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *states)
+
+    on_each = partial(dqn.step, cfg=cfg, axis_name="batch")
+    pmapped = jax.pmap(on_each, axis_name="batch", in_axes=(0, None, None, None))(stacked, dqn.Batch(), KEY, HP)
+    mesh, split = Mesh(np.array(jax.devices()[:4]), ("batch",)), PartitionSpec("batch")
+
+    def shard(state):
+        state, metrics = on_each(jax.tree.map(lambda x: x[0], state), dqn.Batch(), KEY, HP)
+        return jax.tree.map(lambda x: x[None], (state, metrics))
+
+    sharded = jax.jit(jax.shard_map(shard, mesh=mesh, in_specs=split, out_specs=split, check_vma=False))(stacked)
+    for got, metrics in (pmapped, sharded):
+        chex.assert_trees_all_close(got.params, replicated(expected), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-5)
+        for i, (state, _) in enumerate(lone):
+            np.testing.assert_array_equal(got.replay.rows.action[i], state.replay.rows.action)
+
+
+class StepVariants(chex.TestCase):
+    @chex.variants(with_jit=True, without_jit=True, with_pmap=True)
+    def test_step_under_every_transformation(self):
+        state = fresh()
+        _, expected = step(state)
+        _, metrics = self.variant(partial(dqn.step, batch=dqn.Batch(), cfg=TINY))(state, key=KEY, hp=HP)
+        np.testing.assert_allclose(metrics["loss"], expected["loss"], rtol=1e-4)
+
+
+def test_greedy_returns_are_of_whole_episodes():
+    """A policy that always pushes to one side: the pole falls within some ten steps, and nothing counts after it."""
+    environment = environments.make("CartPole-v1")
+    returns, seen = jax.jit(
+        lambda key: environments.play(environment, lambda x: jnp.zeros(len(x), jnp.int32), key, 16)
+    )(KEY)
+    assert returns.min() >= 7
+    assert returns.max() <= 12
+    assert seen.shape == (500, 16, 4)
+    np.testing.assert_array_equal((seen != 0).any(-1).sum(0), returns)
+
+
+def test_evaluations_at_two_steps_are_of_other_episodes():
+    state = fresh()
+    evaluate = jax.jit(partial(dqn.evaluate, cfg=dataclasses.replace(TINY, evaluation_episodes=50)))
+    results = [evaluate(state._replace(step=jnp.int32(step)), dqn.Batch(), KEY, HP)["return"] for step in (1, 1, 2)]
+    assert results[0] == results[1] != results[2]
+
+
+def test_images_go_through_the_convolution():
+    cfg = dataclasses.replace(TINY, environment="Breakout-MinAtar", learning_starts=8, collect=1, channels=4)
+    state = fresh(cfg)
+    assert state.replay.rows.observation.shape == (16, 4, 10, 10, 4)
+    assert state.params["Conv_0"]["kernel"].shape == (3, 3, 4, 4)
+    later, metrics = step(state, cfg)
+    assert np.isfinite(metrics["loss"])
+    assert np.any(later.params["Conv_0"]["kernel"] != state.params["Conv_0"]["kernel"])
+
+
+@slow
+@pytest.mark.parametrize(
+    "name", ["Acrobot-v1", "MountainCar-v0", "Catch-bsuite", "UmbrellaChain-bsuite", "FourRooms-misc"]
+)
+def test_other_environments(name):
+    cfg = dataclasses.replace(TINY, environment=name)
+    dqn.validate(dqn.HParams(), cfg)
+    state, metrics = step(fresh(cfg), cfg)
+    assert np.isfinite(metrics["loss"])
+    assert int(state.step) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"replay_size": 4}, "config.replay_size = 4.*batch_size"),
+        ({"replay_size": 66}, "config.replay_size = 66.*multiple of config.envs, 4"),
+        ({"learning_starts": 33}, "config.learning_starts = 33.*multiple"),
+        ({"batch_size": 64}, "config.learning_starts = 32.*at least 56"),
+        ({"sampling": "priority"}, "config.sampling = 'priority'.*did you mean 'prioritised'"),
+        ({"loss": "hubert"}, "config.loss = 'hubert'.*did you mean 'huber'"),
+        ({"updates": 0}, "config.updates"),
+        ({"n_step": 0}, "config.n_step"),
+        ({"widths": ()}, "config.widths"),
+        ({"episodes": -1}, "config.episodes"),
+    ],
+)
+def test_wrong_config_is_refused(change, named):
+    with pytest.raises(SettingError, match=named):
+        dataclasses.replace(TINY, **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"epsilon_start": 1.5}, r"hparams.epsilon_start = 1.5 is not allowed: 0 to 1"),
+        ({"epsilon_end": -0.1}, r"hparams.epsilon_end"),
+        ({"gamma": 1.1}, "hparams.gamma"),
+        ({"target_rate": 0.0}, "hparams.target_rate"),
+        ({"epsilon_steps": 0.0}, "hparams.epsilon_steps"),
+        ({"max_grad_norm": 0.0}, "hparams.max_grad_norm"),
+        ({"termination_reward": float("nan")}, "hparams.termination_reward"),
+        ({"learning_rate": -1.0}, "hparams.learning_rate"),
+    ],
+)
+def test_wrong_hyperparameters_are_refused(change, named):
+    with pytest.raises(SettingError, match=named):
+        dqn.validate(dataclasses.replace(dqn.HParams(), **change), TINY)
+
+
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [
+        ("CartPole-v0", r"config.environment = 'CartPole-v0'.*did you mean 'CartPole-v1'"),
+        ("Pendulum-v1", "config.environment = 'Pendulum-v1'.*discrete actions"),
+        ("FrozenLake-misc", "config.environment = 'FrozenLake-misc'.*arrays"),
+    ],
+)
+def test_wrong_environments_are_refused(name, named):
+    with pytest.raises(SettingError, match=named):
+        dqn.validate(dqn.HParams(), dataclasses.replace(TINY, environment=name))
+
+
+def test_a_learning_start_beyond_the_budget_is_refused():
+    dqn.check_budget(TINY, 5)
+    with pytest.raises(SettingError, match=r"config.learning_starts = 32 is not allowed: less than.*32"):
+        dqn.check_budget(TINY, 4)

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
+from jaxgen import shares
+
 MAP_BATCH = 500
 """Examples a whole-split function looks at at once."""
 
@@ -27,10 +29,8 @@ def map_batches(function: Callable[[Any], Any], split: Any, size: int = MAP_BATC
     count = jax.tree.leaves(split)[0].shape[0]
     size = min(size, count)
     batches = -(-count // size)
-    share = batches if axis_name is None else -(-batches // lax.axis_size(axis_name))
+    share = -(-batches // shares.count(axis_name))
     first = 0 if axis_name is None else lax.axis_index(axis_name) * share
     places = ((first * size + jnp.arange(share * size)) % count).reshape(share, size)
     mapped = lax.map(lambda place: function(jax.tree.map(lambda leaf: leaf[place], split)), places)
-    if axis_name is not None:
-        mapped = lax.all_gather(mapped, axis_name, tiled=True)
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], mapped)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], shares.everyones(mapped, axis_name))

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Int
 
+from jaxgen import shares
+
 Batches = Callable[[Any, Array, Array], Callable[[Array], Any]]
 """Of the data, the key of their order and the number of steps done: the batch of step t of the same epoch."""
 
@@ -57,10 +59,9 @@ def _exchange(part: Any, index: Int[Array, " b"], axis_name: str) -> Any:
     place = jnp.where(here, place, 0)
 
     def rows(leaf: Array) -> Array:
-        mine = jnp.where(here.reshape(-1, *[1] * (leaf.ndim - 1)), leaf[place], jnp.zeros((), leaf.dtype))
-        return lax.psum_scatter(mine, axis_name, tiled=True)  # a row is zero everywhere but where it lies
+        return jnp.where(here.reshape(-1, *[1] * (leaf.ndim - 1)), leaf[place], jnp.zeros((), leaf.dtype))
 
-    return jax.tree.map(rows, part)
+    return shares.distribute(jax.tree.map(rows, part), axis_name)
 
 
 def permutation(key: Array, n: int) -> Int[Array, " n"]:

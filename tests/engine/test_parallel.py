@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen.algorithms import autoencoder, gan, vae
+from jaxgen.algorithms import autoencoder, dqn, gan, vae
 from jaxgen.engine import batches, loop, metrics, parallel
 from jaxgen.engine.programs import Programs
 from jaxgen.engine.train import train
@@ -35,11 +35,21 @@ CASES = {
         ),
         gan.HParams(),
     ),
+    "dqn": (
+        dqn,
+        dqn.Config(
+            envs=4, batch_size=8, replay_size=64, learning_starts=32, widths=(8,), evaluation_episodes=4,
+            sampling="prioritised", steps_per_epoch=6,
+        ),
+        dqn.HParams(learning_rate=0.01),
+    ),
 }  # fmt: skip
 each = pytest.mark.parametrize("name", CASES)
 
 
 def data(algorithm):
+    if algorithm is dqn:
+        return dqn.Batch(), dqn.Batch()
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (70, *SHAPE)).astype(np.uint8)
     labels = (np.arange(70) % 3).astype(np.int32)
@@ -153,6 +163,25 @@ class Steps(chex.TestCase):
     @chex.variants(with_jit=True, with_pmap=True)
     def test_gan(self):
         self.check("gan")
+
+    @chex.variants(with_pmap=True)
+    def test_dqn(self):
+        """Each device's environments are its own, so the whole state is cut into the devices' parts."""
+        _, cfg, hp = CASES["dqn"]
+        hp, key = jax.tree.map(jnp.float32, hp), jax.random.key(3)
+        state = jax.jit(partial(dqn.init, cfg=cfg))(jax.random.key(0), hp)
+        _, expected = jax.jit(partial(dqn.step, cfg=cfg))(state, dqn.Batch(), key, hp)
+        axes = jax.tree.map(lambda axis, branch: jax.tree.map(lambda _: axis, branch), dqn.SHARED_AXES, state)
+        parts = jax.tree.map(
+            lambda axis, x: jnp.broadcast_to(x, (4, *x.shape)) if axis < 0 else jnp.stack(jnp.split(x, 4, axis)),
+            axes,
+            state,
+        )
+        step = self.variant(
+            partial(dqn.step, cfg=cfg, axis_name="i"), axis_name="i", in_axes=(0, None, None, None),
+            broadcast_args_to_devices=False, reduce_fn="first_device_output",
+        )  # fmt: skip
+        chex.assert_trees_all_close(step(parts, dqn.Batch(), key, hp)[1], expected, rtol=1e-4, atol=1e-4)
 
     def check(self, name):
         algorithm, cfg, hp = CASES[name]

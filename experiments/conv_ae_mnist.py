@@ -12,7 +12,7 @@ from jaxgen.algorithms import autoencoder
 from jaxgen.data import DataSettings
 from jaxgen.engine import cli
 from jaxgen.engine.settings import RunSettings
-from jaxgen.engine.train import train
+from jaxgen.engine.train import Train, train
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Settings:
     run: RunSettings = field(default_factory=lambda: RunSettings(epochs=50))
 
 
-def main(settings: Settings) -> None:
+def main(settings: Settings, train: Train = train) -> None:
     from jaxgen.report import autoencoder as report
 
     train("conv_ae_mnist", autoencoder, settings, report.draw)

@@ -15,7 +15,7 @@ from typing import Literal
 from jaxgen.algorithms import dqn
 from jaxgen.engine import cli
 from jaxgen.engine.settings import RunSettings
-from jaxgen.engine.train import train
+from jaxgen.engine.train import Train, train
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,7 @@ CHAPTER = Settings(
 PRESETS = {"solve": SOLVE, "chapter": CHAPTER}
 
 
-def main(settings: Settings) -> None:
-    cli.one_thread_a_device(settings.run.seeds)
+def main(settings: Settings, train: Train = train) -> None:
     config, run = settings.config, settings.run
     steps = run.epochs * config.steps_per_epoch
     dqn.check_budget(config, steps)
@@ -87,4 +86,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(PRESETS, main, __doc__)
+    cli.main(PRESETS, main, __doc__, small_operations=True)

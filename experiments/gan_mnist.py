@@ -16,7 +16,7 @@ from jaxgen.algorithms.optimizers import HParams as Optimizer
 from jaxgen.data import DataSettings
 from jaxgen.engine import cli
 from jaxgen.engine.settings import RunSettings
-from jaxgen.engine.train import train
+from jaxgen.engine.train import Train, train
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ BETTER = Settings(
 PRESETS = {"chapter": Settings(), "better": BETTER}
 
 
-def main(settings: Settings) -> None:
+def main(settings: Settings, train: Train = train) -> None:
     from jaxgen.report import gan as report
 
     train("gan_mnist", gan, settings, report.draw)

@@ -21,7 +21,7 @@ from jaxgen.algorithms import vae
 from jaxgen.data import DataSettings
 from jaxgen.engine import cli
 from jaxgen.engine.settings import RunSettings
-from jaxgen.engine.train import train
+from jaxgen.engine.train import Train, train
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ PRESETS = {
 }
 
 
-def main(settings: Settings) -> None:
+def main(settings: Settings, train: Train = train) -> None:
     from jaxgen.report import vae as report
 
     train("iwae_mnist", vae, settings, report.draw)

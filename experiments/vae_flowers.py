@@ -21,7 +21,7 @@ from jaxgen.algorithms import vae
 from jaxgen.data import DataSettings
 from jaxgen.engine import cli
 from jaxgen.engine.settings import RunSettings
-from jaxgen.engine.train import train
+from jaxgen.engine.train import Train, train
 
 NET = vae.Config(
     net="flower", image_shape=(80, 80, 3), latent_size=10, posterior="full", optimizer="adamax", batch_size=20
@@ -54,7 +54,7 @@ PRESETS = {
 }
 
 
-def main(settings: Settings) -> None:
+def main(settings: Settings, train: Train = train) -> None:
     from jaxgen.report import vae as report
 
     train("vae_flowers", vae, settings, report.draw)

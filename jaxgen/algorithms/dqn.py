@@ -232,6 +232,10 @@ def step(
     return state._replace(step=state.step + 1), metrics
 
 
+OBJECTIVE = ("test/return", True)
+"""What sweeps and searches compare runs by, and whether more of it is better."""
+
+
 def evaluate(
     state: State, batch: Batch, key: Array, hp: HParams, cfg: Config, *, axis_name: str | None = None
 ) -> Metrics:

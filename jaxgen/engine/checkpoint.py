@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,10 @@ Tree = Any
 def _entry(leaf: np.ndarray) -> dict[str, Any]:
     digest = hashlib.sha256(np.ascontiguousarray(leaf).view(np.uint8).data if leaf.size else b"").hexdigest()
     return {"shape": list(leaf.shape), "dtype": str(leaf.dtype), "sha256": digest}
+
+
+def _struct(entry: dict[str, Any]) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(tuple(entry["shape"]), entry["dtype"])
 
 
 class _KeepNewestAndBest:
@@ -96,6 +100,9 @@ class Checkpoints:
 
     def restore(self, like: Tree) -> tuple[int, Tree, dict[str, Any]] | None:
         """The newest valid checkpoint as (step, arrays in the structure and places of `like`, meta), if any."""
+        return self._restore(lambda record: like)
+
+    def _restore(self, like: Callable[[dict[str, Any]], Tree]) -> tuple[int, Tree, dict[str, Any]] | None:
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 tree, record = self._read(step, like)
@@ -108,9 +115,14 @@ class Checkpoints:
             return step, tree, record["meta"]
         return None
 
-    def _read(self, step: int, like: Tree) -> tuple[Tree, dict[str, Any]]:
+    def newest(self) -> tuple[int, dict[str, np.ndarray], dict[str, Any]] | None:
+        """The newest valid checkpoint as (step, arrays by name, meta), whatever it holds, if any."""
+        return self._restore(lambda record: {n: _struct(entry) for n, entry in record["arrays"].items()})
+
+    def _read(self, step: int, structure: Callable[[dict[str, Any]], Tree]) -> tuple[Tree, dict[str, Any]]:
         args = self._ocp.args
         record = self._manager.restore(step, args=args.Composite(manifest=args.JsonRestore()))["manifest"]
+        like = structure(record)
         wanted = named_leaves(like)
         kinds = {name: (tuple(e["shape"]), e["dtype"]) for name, e in record["arrays"].items()}
         for name in sorted(wanted.keys() | kinds.keys()):

@@ -22,16 +22,21 @@ from jaxgen.errors import SettingError, UserError, check_choice
 S = TypeVar("S")
 
 
-def parse(default: S | UnionType, description: str | None, args: Sequence[str] | None = None) -> Any:
+def parse(
+    default: S | UnionType, description: str | None, args: Sequence[str] | None = None, others: bool = False
+) -> Any:
     """Settings of the type of `default` from the command line; a wrong one is a one-line `SettingError`.
 
-    A union of settings' types in place of a default makes each of them a subcommand, by its name.
+    A union of settings' types in place of a default makes each of them a subcommand, by its name. With `others`, a
+    pair: the settings, and the words that are none of theirs.
     """
     said = io.StringIO()
     kind: Any = default if isinstance(default, UnionType) else type(default)
     start: Any = {} if isinstance(default, UnionType) else {"default": default}
     try:
         with contextlib.redirect_stderr(said):
+            if others:
+                return tyro.cli(kind, **start, description=description, args=args, return_unknown_args=True)
             return tyro.cli(kind, **start, description=description, args=args)
     except SystemExit as stop:
         if stop.code in (0, None):
@@ -89,21 +94,6 @@ def keep_freed_memory() -> None:
         libc.free(block)
 
 
-def one_thread_a_device(most: int) -> None:
-    """Makes each core a device of its own, up to `most`, for programs of many small operations.
-
-    Handing such an operation to other threads costs more than it saves; members are placed on devices instead. Must be
-    called before anything runs; flags of the person's in `XLA_FLAGS` win. Changes no accelerator's devices.
-    """
-    flags = os.environ.get("XLA_FLAGS", "")
-    wanted = {
-        "--xla_force_host_platform_device_count": max(1, min(most, os.cpu_count() or 1)),
-        "--xla_cpu_multi_thread_eigen": "false",
-    }
-    added = [f"{name}={value}" for name, value in wanted.items() if name not in flags]
-    os.environ["XLA_FLAGS"] = " ".join([flags, *added]).strip()
-
-
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX, _MADV_HUGEPAGE = -1, -3, -8, 14
 """Names of options in glibc's malloc.h and Linux's mman.h."""
 _HUGE_PAGE_BYTES = 2**21
@@ -130,21 +120,41 @@ def chosen(presets: Mapping[str, S], args: Sequence[str]) -> S:
     return next(iter(presets.values()))
 
 
-def main(default: S | Mapping[str, S] | UnionType, run: Callable[[S], Any], description: str | None) -> None:
+def main(
+    default: S | Mapping[str, S] | UnionType,
+    run: Callable[[S], Any],
+    description: str | None,
+    small_operations: bool = False,
+) -> None:
     """Parses, runs, and turns what a person can mend into one line and an exit code (2: settings, 1: the rest).
 
     `default` may be several settings by name, each with its name in a field `preset`: `--preset` selects one, and
-    further options change it. Or a union of settings' types, each a subcommand.
+    further options change it. Or a union of settings' types, each a subcommand. `small_operations`: even a lone run
+    is faster in one thread.
     """
+
+    def launch() -> None:
+        settings = parse_chosen(default, description, sys.argv[1:])
+        if hasattr(settings, "run"):
+            processes.start(settings.run)
+            devices.place(settings.run.cpu_devices, settings.run.seeds, settings.run.devices, small_operations)
+        with processes.together():
+            run(settings)
+
+    reported(launch)
+
+
+def parse_chosen(default: Any, description: str | None, args: Sequence[str]) -> Any:
+    """`parse`, where `default` may be presets by name."""
+    return parse(chosen(default, args) if isinstance(default, Mapping) else default, description, args)
+
+
+def reported(run: Callable[[], Any]) -> None:
+    """Sets the process up, runs, and turns what a person can mend into one line and an exit code."""
     try:
         keep_freed_memory()
         use_compilation_cache()
-        settings = parse(chosen(default, sys.argv[1:]) if isinstance(default, Mapping) else default, description)
-        if hasattr(settings, "run"):
-            processes.start(settings.run)
-            devices.place(settings.run.cpu_devices, settings.run.seeds, settings.run.devices)
-        with processes.together():
-            run(settings)
+        run()
     except SettingError as error:
         _fail(str(error), 2)
     except UserError as error:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
@@ -52,9 +53,8 @@ def spread(function: Callable[..., Any], stacked: tuple[bool, ...], count: int) 
     """
     over = mesh(count)
     places = np.minimum(np.arange(-(-count // over.size) * over.size), count - 1)
-    mapped = jax.vmap(function, tuple(0 if one else None for one in stacked))
     specs = tuple(P(AXIS) if one else P() for one in stacked)
-    sharded = jax.shard_map(mapped, mesh=over, in_specs=specs, out_specs=P(AXIS), check_vma=False)
+    sharded = jax.shard_map(_each(function, stacked), mesh=over, in_specs=specs, out_specs=P(AXIS), check_vma=False)
     if len(places) == count:
         return sharded
 
@@ -63,6 +63,24 @@ def spread(function: Callable[..., Any], stacked: tuple[bool, ...], count: int) 
         return member(sharded(*(member(arg, places) if one else arg for arg, one in pairs)), slice(count))
 
     return filled
+
+
+def _each(function: Callable[..., Any], stacked: tuple[bool, ...]) -> Callable[..., Any]:
+    """`function` of the members of one device: all at once by `vmap`; on a processor one after the other.
+
+    There a member alone has the caches to itself, and each runs the very program of its lone run.
+    """
+    if jax.default_backend() != "cpu":
+        return jax.vmap(function, tuple(0 if one else None for one in stacked))
+
+    def in_turn(*args: Any) -> Any:
+        def one(own: list[Any]) -> Any:
+            rest = iter(own)
+            return function(*(next(rest) if has else arg for arg, has in zip(args, stacked, strict=True)))
+
+        return lax.map(one, [arg for arg, has in zip(args, stacked, strict=True) if has])
+
+    return in_turn
 
 
 def member(tree: Any, i: Any) -> Any:

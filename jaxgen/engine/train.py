@@ -31,6 +31,8 @@ FIRST_CHUNK = 8
 Draw = Callable[[Drawing], None]
 Stop = Callable[[int, dict[str, Any]], bool]
 """Told the epoch and its evaluation, says whether training ends there."""
+Train = Callable[[str, loop.Algorithm, Any, Draw], Any]
+"""What an experiment hands its name, algorithm, settings and figures to: `train`, or what a sweep puts in its place."""
 
 
 class NonFiniteError(UserError):
@@ -149,14 +151,14 @@ def train(
     if processes.from_first(np.int32(finished)):
         if existing is not None:
             print(f"{existing} is finished: {_describe(read_json(existing / 'result.json'))}")
-        return existing or run.root / run.name
+        return _done(existing)
     dataset = data_lib.load(settings.data, on_device=mesh is None) if hasattr(settings, "data") else None
-    cfg = settings.config if dataset is None else _fit(settings.config, dataset)
+    cfg = settings.config if dataset is None else fit(settings.config, dataset)
     processes.check_same(settings, rundir.describe(dataset))
     if not first:
         with processes.silence():
             _train(None, algorithm, settings, cfg, dataset, draw, population, stop, mesh)
-        return run.root / (run.name or experiment)
+        return _done(None)
     directory = rundir.open_run(experiment, settings, rundir.describe(dataset), population)
     print(f"{directory.path}: {_sizes(dataset, population)}")
     try:
@@ -166,7 +168,15 @@ def train(
     return directory.path
 
 
-def _fit(config: Any, dataset: Dataset) -> Any:
+def _done(path: Path | None) -> Path:
+    """The run directory; a process that has none is through with everything."""
+    if path is None:
+        sys.exit()
+    return path
+
+
+def fit(config: Any, dataset: Dataset) -> Any:
+    """The configuration with what it takes from the data; refuses what does not go with them."""
     cfg, examples = settings_lib.fit_to_data(config, dataset), len(dataset.train.labels)
     if cfg.batch_size > examples:
         refuse("config.batch_size", cfg.batch_size, f"at most {examples}, the size of {dataset.name}'s training split")

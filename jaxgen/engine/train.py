@@ -130,8 +130,9 @@ def train(
 
     `settings` has the fields `data` (where the algorithm takes data), `config`, `hparams` and `run`. Everything wrong
     with them is said before anything compiles (`SettingError`). Leaves by `SystemExit` (143, 130) when a signal stops
-    the run, and at the end in all of several processes but the first, which has the directory. With `population`, or `run.seeds` above 1, many runs are one program: metrics are lists, one number a
-    member, and `hparams` is what the population was made from.
+    the run, and at the end in all of several processes but the first, which has the directory. With `population`, or
+    `run.seeds` above 1, many runs are one program: metrics are lists, one number a member, and `hparams` is what the
+    population was made from.
     """
     run = settings.run
     settings_lib.validate(run)

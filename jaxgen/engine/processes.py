@@ -84,8 +84,13 @@ def check_same(settings: Any, data: Any) -> None:
     if not are_several():
         return
     plain = settings_lib.to_dict(settings)
-    own = {"root", "process", "data_dir"}
-    plain = {part: {k: v for k, v in fields.items() if k not in own} for part, fields in plain.items()}
+    for part, field in (
+        ("run", "root"),
+        ("run", "process"),
+        ("data", "data_dir"),
+        ("data", "path"),
+    ):  # each has its own
+        plain.get(part, {}).pop(field, None)
     sums = np.array([zlib.crc32(json.dumps(what, sort_keys=True).encode()) for what in (plain, data)], np.uint32)
     for what, column in zip(("settings", "data"), np.asarray(multihost_utils.process_allgather(sums)).T, strict=True):
         others = np.flatnonzero(column != column[0]).tolist()

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from jaxgen import shares
 from jaxgen.errors import check_choice, refuse
 
 
@@ -89,23 +90,31 @@ def step(
 
 
 def play(
-    environment: Environment, policy: Callable[[Float[Array, "n *shape"]], Int[Array, " n"]], key: Array, episodes: int
+    environment: Environment,
+    policy: Callable[[Float[Array, "n *shape"]], Int[Array, " n"]],
+    key: Array,
+    episodes: int,
+    axis_name: str | None = None,
 ) -> tuple[Float[Array, " n"], Float[Array, "t n *shape"]]:
-    """Returns of fresh episodes played by a policy side by side, and what was seen in them (zeros once over)."""
+    """Returns of fresh episodes played by a policy side by side, and what was seen in them (zeros once over).
+
+    With `axis_name` each device plays its share of them, has seen those, and is told of all returns.
+    """
     reset_key, step_key = jax.random.split(key)
-    start = reset(environment, jax.random.split(reset_key, episodes))
+    start = reset(environment, shares.own(jax.random.split(reset_key, episodes), axis_name))
+    played = episodes // shares.count(axis_name)
 
     def one(carry: tuple[Any, Array, Array], t: Array) -> tuple[tuple[Any, Array, Array], Array]:
         situation, returns, alive = carry
-        keys = jax.random.split(jax.random.fold_in(step_key, t), episodes)
+        keys = shares.own(jax.random.split(jax.random.fold_in(step_key, t), episodes), axis_name)
         seen = jnp.where(_like(alive, situation.observation), situation.observation, 0)
         situation, outcome = step(environment, keys, situation, policy(situation.observation))
         returns = returns + jnp.where(alive, outcome.reward, 0)
         return (situation, returns, alive & ~outcome.done), seen
 
-    carry = (start, jnp.zeros(episodes), jnp.ones(episodes, bool))
+    carry = (start, jnp.zeros(played), jnp.ones(played, bool))
     (_, returns, _), seen = lax.scan(one, carry, jnp.arange(environment.episode_steps))
-    return returns, seen
+    return shares.everyones(returns, axis_name), seen
 
 
 def _like(flags: Array, values: Array) -> Array:

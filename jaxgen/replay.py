@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
+from jaxgen import shares
+
 BLOCK = 128
 """Transitions whose priorities are summed up before one is looked for."""
 
@@ -82,9 +84,13 @@ def insert(replay: Replay, transition: Transition) -> Replay:
     return Replay(rows, replay.written + 1, priorities)
 
 
-def uniform(replay: Replay, draws: UInt32[Array, " b"], n_step: int) -> Place:
-    """Places drawn with replacement from all transitions that have the n - 1 rows after them; `draws` are random."""
+def uniform(replay: Replay, draws: UInt32[Array, " b"], n_step: int, axis_name: str | None = None) -> Place:
+    """Places drawn with replacement from all transitions that have the n - 1 rows after them; `draws` are random.
+
+    With `axis_name`, places in the rings of all devices, each of which holds its own environments.
+    """
     capacity, environments = replay.rows.reward.shape
+    environments *= shares.count(axis_name)
     filled = jnp.minimum(replay.written, capacity)
     choices = (filled - (n_step - 1)) * environments
     chosen = jnp.minimum((unit(draws) * choices).astype(jnp.int32), choices - 1)
@@ -137,8 +143,21 @@ def reprioritise(replay: Replay, place: Place, priorities: Float[Array, " b"]) -
     return replay._replace(priorities=replay.priorities.at[place.row, place.environment].set(priorities))
 
 
-def gather(replay: Replay, place: Place, n_step: int, gamma: Float[Array, ""] | float) -> Batch:
-    """The transitions at some places, over n steps or to the end of their episode."""
+def gather(
+    replay: Replay, place: Place, n_step: int, gamma: Float[Array, ""] | float, axis_name: str | None = None
+) -> Batch:
+    """The transitions at some places, over n steps or to the end of their episode.
+
+    With `axis_name` the places lie in all devices' rings, and each device gets its share of the transitions.
+    """
+    if axis_name is not None:
+        environments = replay.rows.reward.shape[1]
+        environment = place.environment - lax.axis_index(axis_name) * environments
+        here = (environment >= 0) & (environment < environments)
+        found = gather(replay, Place(place.row, jnp.where(here, environment, 0)), n_step, gamma)
+        return shares.distribute(
+            jax.tree.map(lambda x: jnp.where(_like(here, x), x, 0).astype(x.dtype), found), axis_name
+        )
     capacity, rows = replay.rows.reward.shape[0], replay.rows
     value, discount = jnp.zeros(place.row.shape), jnp.ones(place.row.shape)
     alive, last = jnp.ones(place.row.shape, bool), place.row
@@ -151,3 +170,7 @@ def gather(replay: Replay, place: Place, n_step: int, gamma: Float[Array, ""] | 
     first = place.row, place.environment
     reached = rows.next_observation[last, place.environment]
     return Batch(rows.observation[first], rows.action[first], value, discount, reached)
+
+
+def _like(flags: Bool[Array, " b"], values: Array) -> Array:
+    return flags.reshape(flags.shape + (1,) * (values.ndim - 1))

@@ -160,7 +160,12 @@ def step(
     return State(state.step + 1, optax.apply_updates(state.params, updates), opt_state), _metrics(loss, cfg)
 
 
-def evaluate(state: State, batch: Batch, key: Array, hp: HParams, cfg: Config) -> Metrics:
+def evaluate(
+    state: State, batch: Batch, key: Array, hp: HParams, cfg: Config, *, axis_name: str | None = None
+) -> Metrics:
     """Mean losses over all of `batch`, which may be a whole split; memory stays that of `MAP_BATCH` images."""
-    nats = examples.map_batches(lambda images: reconstruction_loss(state.params, images, cfg), batch.images, MAP_BATCH)
-    return _metrics(nats.mean(), cfg)
+
+    def nats(images: UInt8[Array, "b h w c"]) -> Float[Array, " b"]:
+        return reconstruction_loss(state.params, images, cfg)
+
+    return _metrics(examples.map_batches(nats, batch.images, MAP_BATCH, axis_name).mean(), cfg)

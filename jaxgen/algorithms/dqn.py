@@ -15,7 +15,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-from jaxgen import environments, replay, value_losses
+from jaxgen import environments, replay, shares, value_losses
 from jaxgen.algorithms import optimizers, schedules
 from jaxgen.algorithms.dqn_settings import Config as Config
 from jaxgen.algorithms.dqn_settings import HParams as HParams
@@ -54,6 +54,10 @@ class State(NamedTuple):
     replay: replay.Replay
     situation: environments.Situation
     episodes: Episodes
+
+
+SHARED_AXES = State(-1, -1, -1, -1, replay.Replay(1, -1, -1), 0, -1)  # type: ignore[arg-type]
+"""The axis of environments where devices share these out, -1 for what all of them hold."""
 
 
 class Batch(NamedTuple):
@@ -114,7 +118,9 @@ def epsilon(transitions: Int[Array, ""], hp: HParams, cfg: Config) -> Float[Arra
     return hp.epsilon_start * (hp.epsilon_end / hp.epsilon_start) ** done
 
 
-def _collect(state: State, draws: UInt32[Array, "e words"], key: Array, hp: HParams, cfg: Config) -> State:
+def _collect(
+    state: State, draws: UInt32[Array, "e words"], key: Array, hp: HParams, cfg: Config, axis_name: str | None = None
+) -> State:
     """One step of every environment, epsilon-greedy; `key` only says of which kind the environments' keys are."""
     environment = environments.make(cfg.environment)
     seen = state.situation.observation
@@ -125,7 +131,7 @@ def _collect(state: State, draws: UInt32[Array, "e words"], key: Array, hp: HPar
     situation, outcome = environments.step(environment, keys, state.situation, actions)
     reward = outcome.reward + jnp.where(outcome.terminated, hp.termination_reward, 0)
     row = replay.Transition(seen, actions, reward, outcome.observation, outcome.terminated, outcome.done)
-    episodes = _count(state.episodes, outcome.reward, outcome.done)
+    episodes = _count(state.episodes, *shares.everyones((outcome.reward, outcome.done), axis_name))
     return state._replace(replay=replay.insert(state.replay, row), situation=situation, episodes=episodes)
 
 
@@ -158,8 +164,8 @@ def _update(
     state: State, draws: UInt32[Array, " b"], number: Int[Array, ""], hp: HParams, cfg: Config, axis_name: str | None
 ) -> tuple[State, Metrics]:
     """One descent step on the mean loss of a batch from the replay; `number` counts updates from 0."""
-    place, weights = _sample(state.replay, draws, hp, cfg)
-    batch = replay.gather(state.replay, place, cfg.n_step, hp.gamma)
+    place, weights = _sample(state.replay, draws, hp, cfg, axis_name)
+    batch, weights = replay.gather(state.replay, place, cfg.n_step, hp.gamma, axis_name), shares.own(weights, axis_name)
     following = targets(state.params, state.target, batch, cfg)
 
     def mean_loss(params: Params) -> tuple[Float[Array, ""], Float[Array, " b"]]:
@@ -176,16 +182,17 @@ def _update(
     target = optax.incremental_update(params, state.target, rate)
     memory = state.replay
     if cfg.sampling == "prioritised":
-        memory = replay.reprioritise(memory, place, jnp.abs(errors) + PRIORITY_FLOOR)
+        priorities = shares.everyones(jnp.abs(errors), axis_name) + PRIORITY_FLOOR
+        memory = replay.reprioritise(memory, place, priorities)
     learnt = state._replace(params=params, target=target, opt_state=opt_state, replay=memory)
     return _unless_over(state, learnt, cfg), metrics
 
 
 def _sample(
-    memory: replay.Replay, draws: UInt32[Array, " b"], hp: HParams, cfg: Config
-) -> tuple[replay.Place, Float[Array, " b"] | float]:
+    memory: replay.Replay, draws: UInt32[Array, " b"], hp: HParams, cfg: Config, axis_name: str | None
+) -> tuple[replay.Place, Float[Array, " b"]]:
     if cfg.sampling == "uniform":
-        return replay.uniform(memory, draws, cfg.n_step), 1.0
+        return replay.uniform(memory, draws, cfg.n_step, axis_name), jnp.ones(draws.shape)
     return replay.prioritised(memory, draws, cfg.n_step, hp.priority_exponent, hp.importance_exponent)
 
 
@@ -204,17 +211,16 @@ def step(
 ) -> tuple[State, Metrics]:
     """Plays `config.collect` steps, then makes `config.updates` updates; `batch` is empty.
 
-    With `axis_name` every device plays its own environments and remembers them, and gradients are averaged.
+    With `axis_name` every device plays its share of the environments and remembers it (the state's other parts are the
+    same on all), and learns from its share of a batch that is drawn from what all of them remember.
     """
-    if axis_name is not None:
-        key = jax.random.fold_in(key, lax.axis_index(axis_name))
     played, learnt = cfg.collect * cfg.envs * _COLLECT_WORDS, cfg.updates * cfg.batch_size
     draws = jax.random.bits(key, (played + learnt,))  # all of a step at once: every call costs more than its words
-    collect_draws = draws[:played].reshape(cfg.collect, cfg.envs, _COLLECT_WORDS)
+    collect_draws = shares.own(draws[:played].reshape(cfg.collect, cfg.envs, _COLLECT_WORDS), axis_name, axis=1)
     update_draws = draws[played:].reshape(cfg.updates, cfg.batch_size)
 
     def collect(state: State, draws: Array) -> tuple[State, None]:
-        return _collect(state, draws, key, hp, cfg), None
+        return _collect(state, draws, key, hp, cfg, axis_name), None
 
     def update(state: State, inputs: tuple[Array, Array]) -> tuple[State, Metrics]:
         return _update(state, *inputs, hp, cfg, axis_name)
@@ -231,18 +237,21 @@ OBJECTIVE = ("test/return", True)
 """What sweeps and searches compare runs by, and whether more of it is better."""
 
 
-def evaluate(state: State, batch: Batch, key: Array, hp: HParams, cfg: Config) -> Metrics:
+def evaluate(
+    state: State, batch: Batch, key: Array, hp: HParams, cfg: Config, *, axis_name: str | None = None
+) -> Metrics:
     """Returns of the greedy policy, rewards as the environment gives them, over episodes fresh at every step."""
-    returns, _ = greedy_returns(state.params, jax.random.fold_in(key, state.step), cfg, cfg.evaluation_episodes)
+    key = jax.random.fold_in(key, state.step)
+    returns, _ = greedy_returns(state.params, key, cfg, cfg.evaluation_episodes, axis_name)
     return {"return": returns.mean(), "return_worst": returns.min()}
 
 
 def greedy_returns(
-    params: Params, key: Array, cfg: Config, episodes: int
+    params: Params, key: Array, cfg: Config, episodes: int, axis_name: str | None = None
 ) -> tuple[Float[Array, " n"], Float[Array, "t n *shape"]]:
     """Returns of fresh episodes played by argmax_a Q(observation, a), and what was seen in them (zeros once over)."""
 
     def policy(observations: Float[Array, "n *shape"]) -> Int[Array, " n"]:
         return values(params, observations, cfg).argmax(axis=1)
 
-    return environments.play(environments.make(cfg.environment), policy, key, episodes)
+    return environments.play(environments.make(cfg.environment), policy, key, episodes, axis_name)

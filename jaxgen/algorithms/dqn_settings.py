@@ -90,6 +90,10 @@ class Config:
                 f"at least {least - self.transitions}, for the first update needs {least} transitions",
             )
 
+    def shared_out(self) -> dict[str, int]:
+        """What several devices share out, one at a time."""
+        return {"envs": 1, "batch_size": 1, "evaluation_episodes": 1}
+
     @property
     def transitions(self) -> int:
         """Environment steps of a training step."""

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
+from jaxgen import shares
+
 MAP_BATCH = 500
 """Examples a whole-split function looks at at once."""
 
@@ -18,13 +20,17 @@ def keys(key: Array, count: int, axis_name: str | None = None) -> Array:
     return jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(count))
 
 
-def map_batches(function: Callable[[Any], Any], split: Any, size: int = MAP_BATCH) -> Any:
+def map_batches(function: Callable[[Any], Any], split: Any, size: int = MAP_BATCH, axis_name: str | None = None) -> Any:
     """`function` of all of `split` (a pytree with examples along axis 0), in the memory of `size` examples.
 
     `function` takes and returns batches. The last batch is filled up with the first examples, which are dropped.
+    With `axis_name` each device has all of `split`, looks at its share of the batches, and is told of the others'.
     """
     count = jax.tree.leaves(split)[0].shape[0]
     size = min(size, count)
-    places = (jnp.arange(-(-count // size) * size) % count).reshape(-1, size)
+    batches = -(-count // size)
+    share = -(-batches // shares.count(axis_name))
+    first = 0 if axis_name is None else lax.axis_index(axis_name) * share
+    places = ((first * size + jnp.arange(share * size)) % count).reshape(share, size)
     mapped = lax.map(lambda place: function(jax.tree.map(lambda leaf: leaf[place], split)), places)
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], mapped)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], shares.everyones(mapped, axis_name))

@@ -132,13 +132,15 @@ def sampling_params(state: State, cfg: Config) -> Params:
     return state.ema if cfg.ema else state.params["generator"]
 
 
-def images_of(params: Params, noise: Float[Array, "n k"], labels: Any, cfg: Config) -> Float[Array, "n h w c"]:
+def images_of(
+    params: Params, noise: Float[Array, "n k"], labels: Any, cfg: Config, axis_name: str | None = None
+) -> Float[Array, "n h w c"]:
     """Images in [0, 1] of noise (and labels), in the memory of `MAP_BATCH` images."""
 
     def generated(inputs: tuple[Array, Array]) -> Array:
         return (generate(params, inputs[0], one_hot(inputs[1], cfg), None, cfg) + 1) / 2
 
-    return examples.map_batches(generated, (noise, labels), MAP_BATCH)
+    return examples.map_batches(generated, (noise, labels), MAP_BATCH, axis_name)
 
 
 def noise_and_labels(key: Array, count: int, cfg: Config) -> tuple[Float[Array, "n k"], Int[Array, " n"]]:
@@ -151,7 +153,9 @@ def sample(state: State, key: Array, count: int, cfg: Config) -> Float[Array, "n
     return images_of(sampling_params(state, cfg), *noise_and_labels(key, count, cfg), cfg)
 
 
-def evaluate(state: State, batch: Batch, key: Array, hp: HParams, cfg: Config) -> Metrics:
+def evaluate(
+    state: State, batch: Batch, key: Array, hp: HParams, cfg: Config, *, axis_name: str | None = None
+) -> Metrics:
     """What the players pay on unseen images and as many samples, without dropout, augmentation or penalty.
 
     At most the first `EVALUATED` images of `batch`. `diversity` is the standard deviation of samples about their mean
@@ -159,14 +163,15 @@ def evaluate(state: State, batch: Batch, key: Array, hp: HParams, cfg: Config) -
     """
     images, labels = (x[:EVALUATED] for x in (batch.images, batch.labels))
     noise, _ = noise_and_labels(key, images.shape[0], cfg)
-    fake = 2 * images_of(sampling_params(state, cfg), noise, labels, cfg) - 1
+    fake = 2 * images_of(sampling_params(state, cfg), noise, labels, cfg, axis_name) - 1
 
     def logits(inputs: tuple[Array, Array]) -> Array:
         seen = normalise(inputs[0]) if inputs[0].dtype == jnp.uint8 else inputs[0]
         classes = one_hot(inputs[1], cfg)
         return discriminate(state.params["discriminator"], state.spectral, seen, classes, None, cfg)[0]
 
-    real_logits, fake_logits = (examples.map_batches(logits, (x, labels), MAP_BATCH) for x in (images, fake))
+    seen = ((real, labels) for real in (images, fake))
+    real_logits, fake_logits = (examples.map_batches(logits, split, MAP_BATCH, axis_name) for split in seen)
     spread = jnp.sqrt(fake.var(axis=0).mean() / normalise(images).var(axis=0).mean())
     return {**gan_gradients.metrics_of(real_logits, fake_logits, hp, cfg), "diversity": spread}
 

@@ -70,6 +70,10 @@ class Config:
         if self.critic_steps and self.batch_size % self.critic_steps:
             refuse("config.critic_steps", self.critic_steps, f"a divisor of the batch size, {self.batch_size}")
 
+    def shared_out(self) -> dict[str, int]:
+        """What several devices share out, and how much of it must stay together: steps and penalties count images."""
+        return {"batch_size": max(1, self.critic_steps) * (1 if self.penalty == "none" else self.penalty_every)}
+
     def _check_widths(self) -> None:
         defaults = {"generator": nets.GENERATOR_WIDTHS, "discriminator": nets.DISCRIMINATOR_WIDTHS}
         for player, of_net in defaults.items():

@@ -114,7 +114,9 @@ def plain(cfg: Config) -> Config:
     return replace(cfg, rate="analytic", objective="elbo" if cfg.objective == "tc" else cfg.objective)
 
 
-def evaluate(state: State, batch: Batch, key: Array, hp: HParams, cfg: Config) -> Metrics:
+def evaluate(
+    state: State, batch: Batch, key: Array, hp: HParams, cfg: Config, *, axis_name: str | None = None
+) -> Metrics:
     """Means over all of `batch`, which may be a whole split; memory stays that of `examples.MAP_BATCH` images."""
     pixel_key, code_key = jax.random.split(key)
     count, cfg = len(batch.images), plain(cfg)
@@ -124,7 +126,7 @@ def evaluate(state: State, batch: Batch, key: Array, hp: HParams, cfg: Config) -
         return terms(state.params, pixels(images, pixel_keys, cfg), code_keys, hp.beta, hp, cfg)[0]
 
     split = (batch.images, examples.keys(pixel_key, count), examples.keys(code_key, count))
-    return _metrics(examples.map_batches(batch_terms, split), cfg)
+    return _metrics(examples.map_batches(batch_terms, split, axis_name=axis_name), cfg)
 
 
 def encode(params: Params, images: UInt8[Array, "b h w c"], key: Array, cfg: Config) -> Float[Array, "b d"]:

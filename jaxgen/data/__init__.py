@@ -1,5 +1,6 @@
 """Where images come from: everything ends as uint8 (N, H, W, C) arrays and int labels, on the device."""
 
+import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxgen.data.dataset import Dataset, Split
-from jaxgen.errors import check_at_least, refuse
+from jaxgen.errors import UserError, check_at_least, refuse
 
 __all__ = ["DataSettings", "Dataset", "Split", "load", "validate"]
 
@@ -29,6 +30,9 @@ class DataSettings:
     """Share of each class to test on, where the source has no test split of its own."""
     train_on_all: bool = False
     """Train on the test split too (the chapter's flower GAN does); the test split stays what it is."""
+    streaming: bool = False
+    """Leave the training images on disk and bring them to the device while it computes: for sets that do not fit.
+    Needs pip install "jaxgen[stream]"; changes no number."""
     skip_broken: bool = False
     """folder: leave out files that cannot be read instead of refusing."""
     count: int = 5000
@@ -43,6 +47,8 @@ def validate(settings: DataSettings) -> None:
         refuse("data.size", settings.size, "8 to 1024")
     if not 0 < settings.test_fraction < 1:
         refuse("data.test_fraction", settings.test_fraction, "more than 0, less than 1")
+    if settings.streaming:
+        _validate_streaming(settings)
     check_at_least("data.seed", settings.seed, 0)
     check_at_least("data.count", settings.count, 10)
     if settings.source in ("folder", "rda"):
@@ -51,6 +57,14 @@ def validate(settings: DataSettings) -> None:
         refuse("data.path", str(settings.path), f"only with --data.source folder or rda, not {settings.source}")
     elif settings.source not in ("digits", "petals"):
         _validate_name(settings)
+
+
+def _validate_streaming(settings: DataSettings) -> None:
+    for field in ("train_on_all", "skip_broken"):
+        if getattr(settings, field):
+            refuse(f"data.{field}", True, "False with data.streaming")
+    if importlib.util.find_spec("grain") is None:
+        raise UserError('data.streaming needs grain, which is not installed: pip install "jaxgen[stream]"')
 
 
 def _validate_path(settings: DataSettings) -> None:
@@ -70,22 +84,43 @@ def _validate_name(settings: DataSettings) -> None:
         check_known(settings.source)
 
 
-def load(settings: DataSettings) -> Dataset:
-    """The images of the settings, as arrays on the default device."""
+def load(settings: DataSettings, on_device: bool = True) -> Dataset:
+    """The images of the settings, as arrays on the default device, or in the host's memory."""
     import jax
 
     validate(settings)
-    dataset = _load(settings)
+    dataset = _stream(settings) if settings.streaming else _load(settings)
     if settings.train_on_all:
         dataset = _with_all_in_train(dataset)
-    train, test = (Split(*jax.device_put((split.images, split.labels))) for split in (dataset.train, dataset.test))
-    return Dataset(dataset.name, dataset.version, train, test, dataset.class_names)
+    if not on_device:
+        return dataset
+
+    def put(split: Split) -> Split:
+        return Split(*jax.device_put((split.images, split.labels)))
+
+    train = dataset.train if settings.streaming else put(dataset.train)
+    return Dataset(dataset.name, dataset.version, train, put(dataset.test), dataset.class_names)
 
 
 def _with_all_in_train(dataset: Dataset) -> Dataset:
     both = (dataset.train, dataset.test)
     train = Split(np.concatenate([s.images for s in both]), np.concatenate([s.labels for s in both]))
     return Dataset(dataset.name, f"{dataset.version} all", train, dataset.test, dataset.class_names)
+
+
+def _stream(settings: DataSettings) -> Dataset:
+    if settings.source == "folder":
+        from jaxgen.data import folder
+
+        return folder.stream(settings.path or Path(), settings.size or 80, settings.test_fraction)
+    if settings.source not in ("digits", "petals", "rda"):
+        from jaxgen.data import tfds
+
+        return tfds.stream(settings.source, _data_dir(settings), settings.size, settings.test_fraction)
+    from jaxgen.data.rows import of_arrays
+
+    dataset = _load(settings)
+    return Dataset(dataset.name, dataset.version, of_arrays(dataset.train), dataset.test, dataset.class_names)
 
 
 def _load(settings: DataSettings) -> Dataset:

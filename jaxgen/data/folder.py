@@ -12,6 +12,7 @@ from jaxgen.data.cache import cached, content_version, warn
 from jaxgen.data.dataset import Dataset, Split
 from jaxgen.data.decode import to_bytes
 from jaxgen.data.parallel import map_threads
+from jaxgen.data.rows import StreamedSplit, of_reader
 from jaxgen.data.split import split_by_hash
 from jaxgen.errors import UserError
 
@@ -24,6 +25,36 @@ def load(path: Path, size: int, test_fraction: float, skip_broken: bool) -> Data
 
     The split depends on the files' names only. Broken files are an error that lists them, or left out on request.
     """
+    classes, listing = _list(path)
+    key = {"files": listing, "skip_broken": skip_broken}
+    stem = f"folder-{size}-{test_fraction}"
+    return cached(stem, key, path, lambda: _build(path, classes, size, test_fraction, skip_broken))
+
+
+def stream(path: Path, size: int, test_fraction: float) -> Dataset:
+    """The same, but training images are decoded when they are asked for, each time anew."""
+    classes, _ = _list(path)
+    files = [file for members in classes.values() for file in members]
+    labels = np.repeat(np.arange(len(classes), dtype=np.int32), [len(members) for members in classes.values()])
+    kept, apart = split_by_hash([_name(file) for file in files], labels, test_fraction)
+
+    def read(row: int) -> tuple[np.ndarray, int]:
+        try:
+            return _read(files[row], size), labels[row]
+        except Exception as error:  # Pillow's readers raise nearly anything for damaged files
+            raise UserError(f"{files[row]} cannot be read ({shorten(str(error), 90)}): mend or remove it") from error
+
+    def of(rows: np.ndarray) -> StreamedSplit:
+        return of_reader(lambda places: [read(rows[place]) for place in places], len(rows), str(path))
+
+    sizes = [(_name(file), file.stat().st_size) for file in files]
+    version = hashlib.sha256(repr((sizes, size, test_fraction)).encode()).hexdigest()[:12]
+    test = Split(*of(apart).examples(np.arange(len(apart))))
+    return Dataset(path.resolve().name, version, of(kept), test, tuple(classes))
+
+
+def _list(path: Path) -> tuple[dict[str, list[Path]], str]:
+    """The images of every class, and a hash of their names, sizes and times."""
     try:
         classes = find_images(path)
         listing = hashlib.sha256()
@@ -32,9 +63,7 @@ def load(path: Path, size: int, test_fraction: float, skip_broken: bool) -> Data
             listing.update(os.fsencode(f"{_name(file)}\0{status.st_size}\0{status.st_mtime_ns}\0"))
     except OSError as error:
         raise UserError(f"{path} cannot be listed: {error}") from error
-    key = {"files": listing.hexdigest(), "skip_broken": skip_broken}
-    stem = f"folder-{size}-{test_fraction}"
-    return cached(stem, key, path, lambda: _build(path, classes, size, test_fraction, skip_broken))
+    return classes, listing.hexdigest()
 
 
 def find_images(path: Path) -> dict[str, list[Path]]:

@@ -1,12 +1,14 @@
 """Image-classification sets of TensorFlow Datasets, read from a prepared directory without TensorFlow."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
 import numpy as np
 
+from jaxgen.data import rows as rows_lib
 from jaxgen.data.cache import cached, content_version
 from jaxgen.data.dataset import Dataset, Split
 from jaxgen.data.decode import to_bytes
@@ -39,6 +41,48 @@ def load(name: str, data_dir: Path, size: int | None, test_fraction: float) -> D
     }
     stem = "-".join([base.replace("/", "."), folder.name, *([str(size)] if size else [])])
     return cached(stem, key, data_dir, lambda: _decode(base, folder, list(splits), size, test_fraction))
+
+
+def stream(name: str, data_dir: Path, size: int | None, test_fraction: float) -> Dataset:
+    """The same with a training split that stays on disk; only the images to test on are decoded at once."""
+    folder = find_prepared(name, data_dir)
+    if folder is None:
+        from jaxgen.data.prepare import prepare
+
+        folder = prepare(name, data_dir)
+    import tensorflow_datasets as tfds
+
+    base = name.partition(":")[0]
+    files = _splits(base, folder)
+    builder = tfds.builder_from_directory(folder)
+    image, label = features(base, builder.info)
+    decode = _decoder(image, label, 1 if builder.info.features[image].shape[-1] == 1 else 3, size)
+    records, tested = _records(builder, "train"), [split for split in files if split != "train"]
+
+    def read(rows: Sequence[int]) -> list[tuple[np.ndarray, int]]:
+        return [decode(record) for record in records.__getitems__(list(rows))]
+
+    place = f"{builder.data_path} (train)"
+    if tested:
+        train = rows_lib.of_reader(read, len(records), place)
+        test = _decode_split(base, builder, tested[0], decode)
+    else:
+        labels = np.concatenate([_labels(records, rows, label) for rows in _chunks(len(records))])
+        kept, apart = split_by_hash([str(row) for row in range(len(records))], labels, test_fraction)
+        train = rows_lib.of_reader(lambda rows: read(kept[np.asarray(rows)].tolist()), len(kept), place)
+        test = Split(*rows_lib.of_reader(read, len(records), place).examples(apart))
+    stamps = sorted((path.name, path.stat().st_size) for path in files["train"])
+    sizes = hashlib.sha256(repr((stamps, size, None if tested else test_fraction)).encode()).hexdigest()[:12]
+    version = folder.name if tested and size is None else f"{folder.name}-{sizes}"
+    return Dataset(base, version, train, test, tuple(builder.info.features[label].names))
+
+
+def _labels(records: Any, rows: range, label: str) -> np.ndarray:
+    """Labels alone, without decoding an image."""
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    parsed = (tf_example_pb2.Example.FromString(record) for record in records.__getitems__(list(rows)))
+    return np.array([example.features.feature[label].int64_list.value[0] for example in parsed], np.int32)
 
 
 def _splits(name: str, folder: Path) -> dict[str, list[Path]]:
@@ -126,7 +170,7 @@ def _decode_split(name: str, builder: Any, split: str, decode: Decoder) -> Split
 def _fill(name: str, split: str, records: Any, decode: Decoder) -> Split:
     """The arrays of all records, decoded a chunk at a time."""
     count = len(records)
-    chunks = [range(first, min(first + CHUNK, count)) for first in range(0, count, CHUNK)]
+    chunks = _chunks(count)
     small = len(records.__getitems__([0])[0]) < SMALL
 
     def decode_chunk(rows: range) -> list[tuple[np.ndarray, int]]:
@@ -141,6 +185,10 @@ def _fill(name: str, split: str, records: Any, decode: Decoder) -> Split:
                 raise _sizes_differ(name, first.shape, pixels.shape)
             images[row], labels[row] = pixels, label
     return Split(images, labels)
+
+
+def _chunks(count: int) -> list[range]:
+    return [range(first, min(first + CHUNK, count)) for first in range(0, count, CHUNK)]
 
 
 def _records(builder: Any, split: str) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxgen.engine import processes
 from jaxgen.engine.loop import named_leaves
 from jaxgen.errors import UserError
 
@@ -43,6 +44,13 @@ class _KeepNewestAndBest:
         return [info.step in newest or info.step == self.best for info in checkpoints]
 
 
+def _alone() -> Any:
+    """Orbax's options for the first of several processes, which has the whole state and writes it for all."""
+    from orbax.checkpoint.options import MultiprocessingOptions
+
+    return MultiprocessingOptions(primary_host=0, active_processes={0}, barrier_sync_key_prefix="jaxgen")
+
+
 class Checkpoints:
     """The checkpoints of one run, in `directory`."""
 
@@ -56,7 +64,12 @@ class Checkpoints:
         self._directory = directory.absolute()
         self._policy = _KeepNewestAndBest(keep)
         self._directory.mkdir(parents=True, exist_ok=True)
-        options = ocp.CheckpointManagerOptions(preservation_policy=self._policy, cleanup_tmp_directories=True)
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=self._policy,
+            cleanup_tmp_directories=True,
+            create=False,
+            multiprocessing_options=_alone() if processes.are_several() else ocp.options.MultiprocessingOptions(),
+        )
         self._manager = ocp.CheckpointManager(self._directory, options=options)
         self.best_score = float("inf")
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import jax
 import tyro
 
-from jaxgen.engine import devices
+from jaxgen.engine import devices, processes
 from jaxgen.errors import SettingError, UserError, check_choice
 
 S = TypeVar("S")
@@ -136,8 +136,10 @@ def main(
     def launch() -> None:
         settings = parse_chosen(default, description, sys.argv[1:])
         if hasattr(settings, "run"):
-            devices.place(settings.run.cpu_devices, settings.run.seeds, small_operations)
-        run(settings)
+            processes.start(settings.run)
+            devices.place(settings.run.cpu_devices, settings.run.seeds, settings.run.devices, small_operations)
+        with processes.together():
+            run(settings)
 
     reported(launch)
 
@@ -166,5 +168,8 @@ def reported(run: Callable[[], Any]) -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    if processes.are_several():  # no farewell, for which the others would have to come too
+        sys.stdout.flush()
+        os._exit(code)
     sys.exit(code)

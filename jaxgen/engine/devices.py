@@ -20,21 +20,21 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def place(cpu_devices: int | None, members: int, small_operations: bool = False) -> None:
-    """Makes the devices of a run of so many members, as `RunSettings.cpu_devices` has it.
+def place(cpu_devices: int | None, members: int, shares: int = 1, small_operations: bool = False) -> None:
+    """Makes the devices of a run of so many members or shares of a batch, as `RunSettings.cpu_devices` has it.
 
-    None means what is fastest: one single-threaded device a core (no more than members) where there are many members;
-    for a lone run the whole processor as one device, or one thread if it is made of `small_operations`. Devices that
-    have been chosen otherwise (JAX_NUM_CPU_DEVICES, XLA_FLAGS, an earlier call) are then left as they are; a number of
-    one's own is refused if it comes too late.
+    None means what is fastest: one single-threaded device a core (no more than members) where there are many members,
+    one a share where a batch is shared out; for any other lone run the whole processor as one device, or one thread if
+    it is made of `small_operations`. Devices that have been chosen otherwise (JAX_NUM_CPU_DEVICES, XLA_FLAGS, an
+    earlier call) are then left as they are; a number of one's own is refused if it comes too late.
     """
     if cpu_devices is not None:
         check_at_least("run.cpu_devices", cpu_devices, 0)
         if cpu_devices:
             use_single_threads(cpu_devices)
-    elif (members > 1 or small_operations) and not _chosen():
+    elif (max(members, shares) > 1 or small_operations) and not _chosen():
         try:
-            use_single_threads(min(members, cores()))
+            use_single_threads(shares if shares > 1 else min(members, cores()))
         except ValueError:  # the backend has started: then as it is
             return
 

@@ -14,6 +14,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxgen.engine.batches import Batches, of_split
+from jaxgen.engine.batches import steps_per_epoch as steps_per_epoch
+
 State = Any
 Metrics = dict[str, Float[Array, ""]]
 
@@ -78,12 +81,6 @@ def metric_names(algorithm: Algorithm, key: Array, hp: Any, data: Any, cfg: Any)
     return tuple(sorted(metrics))
 
 
-def steps_per_epoch(data: Any, cfg: Any) -> int:
-    """Batches in a split; for an algorithm without data (an empty pytree) what its configuration calls an epoch."""
-    leaves = jax.tree.leaves(data)
-    return leaves[0].shape[0] // cfg.batch_size if leaves else cfg.steps_per_epoch
-
-
 def start(algorithm: Algorithm, key: Array, hp: Any, cfg: Any, metrics: int) -> Carry:
     """The carry before the first step."""
     return Carry(algorithm.init(key, hp, cfg), jnp.zeros(metrics), jnp.full((), -1, jnp.int32))
@@ -101,20 +98,24 @@ def run_chunk(
     cfg: Any,
     log_every: int,
     rows: int,
+    batches: Batches | None = None,
+    axis_name: str | None = None,
 ) -> tuple[Carry, Chunk]:
-    """Steps `first` (inclusive) to `last` (exclusive) over `data`, a batch-like pytree that holds a whole split.
+    """Steps `first` (inclusive) to `last` (exclusive), each on the batch that `batches` finds in `data`,
+    which is a batch-like pytree that holds a whole split where `batches` is not given.
 
     `first` must be the number of steps done, and `last` in the same epoch or its end: one order of the data serves
     the whole chunk (nested loops that make one an epoch cost XLA's CPU code twice the time a step). At most
     `rows - 1` logging intervals may be completed. The remainder of an epoch that does not fill a batch is left out;
-    the next permutation leaves out others.
+    the next permutation leaves out others. With `axis_name`, this is one device's share of them.
     """
-    batch_at = _batches(data, run_keys.order, first, cfg)
+    batch_at = (batches or of_split(data, cfg))(data, run_keys.order, first)
+    shared = {} if axis_name is None else {"axis_name": axis_name}
 
     def body(t: Array, loop: tuple[State, Array, Array]) -> tuple[State, Array, Array]:
         state, table, first_bad = loop
         batch = batch_at(t)
-        state, metrics = algorithm.step(state, batch, jax.random.fold_in(run_keys.step, t), hp, cfg)
+        state, metrics = algorithm.step(state, batch, jax.random.fold_in(run_keys.step, t), hp, cfg, **shared)
         values = jnp.stack([metrics[name] for name in sorted(metrics)])
         table = table.at[t // log_every - first // log_every].add(values)
         first_bad = jnp.where((first_bad < 0) & ~jnp.isfinite(values).all(), t, first_bad)
@@ -124,23 +125,6 @@ def run_chunk(
     state, table, first_bad = lax.fori_loop(first, last, body, (carry.state, table, carry.first_bad))
     sums = table[last // log_every - first // log_every]
     finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state)])
+    if axis_name is not None:
+        finite = lax.pmin(finite.astype(jnp.int32), axis_name) == 1
     return Carry(state, sums, first_bad), Chunk(table, finite)
-
-
-def _batches(data: Any, key: Array, first: Array, cfg: Any) -> Callable[[Array], Any]:
-    """The batch of step t, for the steps of the epoch of step `first`; an algorithm without data gets none."""
-    if not jax.tree.leaves(data):
-        return lambda t: data
-    examples, per_epoch = jax.tree.leaves(data)[0].shape[0], steps_per_epoch(data, cfg)
-    order = _permutation(jax.random.fold_in(key, first // per_epoch), examples)
-
-    def batch_at(t: Array) -> Any:
-        index = lax.dynamic_slice_in_dim(order, (t % per_epoch) * cfg.batch_size, cfg.batch_size)
-        return jax.tree.map(lambda leaf: leaf[index], data)
-
-    return batch_at
-
-
-def _permutation(key: Array, n: int) -> Int[Array, " n"]:
-    """A random order of 0..n-1: one sort by random bits (`jax.random.permutation` sorts twice or more)."""
-    return jnp.argsort(jax.random.bits(key, (n,)))

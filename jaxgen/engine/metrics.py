@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from jaxgen.engine.files import write_atomically
 
@@ -34,13 +34,17 @@ def running_means(rows: list[Row], name: str) -> dict[int, float]:
 
 
 class MetricsLog:
-    """Appends rows to `path`, after dropping those a resumed run will write again."""
+    """Appends rows to `path`, after dropping those a resumed run will write again; without one, only keeps them."""
 
-    def __init__(self, path: Path, step: int, tensorboard: Path | None) -> None:
+    def __init__(self, path: Path | None, step: int, tensorboard: Path | None) -> None:
+        self.rows: list[Row] = []
+        self._file: IO[str] | None = None
+        self._events: Any = None
+        if path is None:
+            return
         self.rows = [row for row in read(path) if row["step"] <= step and not row.get("partial")]
         write_atomically(path, "".join(json.dumps(row) + "\n" for row in self.rows))
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - open as long as the run
-        self._events = None
         if tensorboard is not None:
             from tensorboardX import SummaryWriter  # 0.3 s, only where asked for
 
@@ -49,8 +53,9 @@ class MetricsLog:
     def write(self, row: Row) -> None:
         """Adds one row: `step` and numbers whose names contain a slash, as `train/loss` (lists, one a member)."""
         self.rows.append(row)
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
+        if self._file is not None:
+            self._file.write(json.dumps(row) + "\n")
+            self._file.flush()
         if self._events is not None:
             for name, value in row.items():
                 if "/" in name and isinstance(value, list):
@@ -61,6 +66,7 @@ class MetricsLog:
 
     def close(self) -> None:
         """Flushes and closes the files."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
         if self._events is not None:
             self._events.close()

@@ -1,4 +1,4 @@
-"""The compiled functions of a run, of one member or of many, and what the host sees of them."""
+"""The compiled functions of a run, on one device or many, of one member or many, and what the host sees of them."""
 
 import time
 from functools import partial
@@ -7,16 +7,22 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 
-from jaxgen.engine import loop, members
+from jaxgen.engine import batches, loop, members, parallel
 from jaxgen.engine.members import Members
+from jaxgen.engine.streaming import Stream
 
 ROWS = 128
 """Logging intervals one chunk can hand back."""
 
 
 class Programs:
-    """start, chunk and evaluate, compiled together; with `population`, each of all its members at once."""
+    """start, chunk and evaluate, compiled together.
+
+    With `mesh`, each is one run's on many devices; with `population`, each is that of all its members at once.
+    """
 
     def __init__(
         self,
@@ -26,50 +32,106 @@ class Programs:
         log_every: int,
         seed: int,
         population: Members | None = None,
+        mesh: Mesh | None = None,
+        stream: Stream | None = None,
     ) -> None:
         self.seconds = 0.0
         """What compilation took."""
         self.metrics: tuple[str, ...] = ()
         """Names of the metrics of a step, in the order of a chunk's columns."""
-        self._algorithm, self._cfg, self._data, self._log_every = algorithm, cfg, data, log_every
-        self._population = population
-        self.keys = loop.keys(seed) if population is None else members.keys(population)
+        self._algorithm, self._cfg, self._log_every = algorithm, cfg, log_every
+        self._population, self._mesh = population, mesh
+        self._places: Any = None
+        self._shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), data[0])
+        self.keys = self._place(loop.keys(seed) if population is None else members.keys(population))
+        self.stream = stream
+        if stream is not None:
+            self._batches = batches.of_block(self._shapes, cfg, stream.steps)
+            train = stream.shapes()
+        else:
+            self._batches = batches.of_split(self._shapes, cfg, parallel.AXIS if mesh else None)
+            train = data[0] if mesh is None else parallel.place_split(data[0], mesh)
+        self._data = train, self._place(data[1])
 
     def compile(self, hp: Any) -> None:
         """Compiles for hyperparameters of these shapes: scalars, or stacked ones where there are members."""
         began = time.perf_counter()
         algorithm, cfg, (train, test) = self._algorithm, self._cfg, self._data
-        self.hp = jax.tree.map(jnp.float32, hp)
-        self.metrics = self._metric_names(train)
-        start = jax.jit(self._spread(partial(loop.start, algorithm, cfg=cfg, metrics=len(self.metrics)), True, True))
-        self._start = start.lower(self.keys.init, self.hp).compile()
+        self.hp = self._place(jax.tree.map(jnp.float32, hp))
+        self.metrics = self._metric_names()
+        axis_name: Any = {} if self._mesh is None else {"axis_name": parallel.AXIS}
+        step = partial(loop.run_chunk, algorithm=algorithm, cfg=cfg, log_every=self._log_every, rows=ROWS)
+        start: Any = partial(loop.start, algorithm, cfg=cfg, metrics=len(self.metrics))
+        run_chunk: Any = partial(step, batches=self._batches, **axis_name)
+        evaluate: Any = partial(algorithm.evaluate, cfg=cfg, **axis_name)
+        start, run_chunk, evaluate, self._places = self._spread(start, run_chunk, evaluate)
         carry = jax.eval_shape(start, self.keys.init, self.hp)
-        run_chunk = partial(loop.run_chunk, algorithm=algorithm, cfg=cfg, log_every=self._log_every, rows=ROWS)
-        chunk = jax.jit(self._spread(run_chunk, True, True, True, False, False, False), donate_argnums=0)
-        bound = jax.ShapeDtypeStruct((), jnp.int32)
-        self._chunk = chunk.lower(carry, self.keys, self.hp, train, bound, bound).compile()
-        evaluate = jax.jit(self._spread(partial(algorithm.evaluate, cfg=cfg), True, False, True, True))
-        self._evaluate = evaluate.lower(carry.state, test, self.keys.evaluate, self.hp).compile()
+        if self._places is not None:
+            carry = jax.tree.map(lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), carry, self._places)
+        bound = self._place(np.int32(0))
+        start, run_chunk = jax.jit(start, out_shardings=self._places), jax.jit(run_chunk, donate_argnums=0)
+        self._start = start.lower(self.keys.init, self.hp).compile()
+        self._chunk = run_chunk.lower(carry, self.keys, self.hp, train, bound, bound).compile()
+        self._evaluate = jax.jit(evaluate).lower(carry.state, test, self.keys.evaluate, self.hp).compile()
         self.seconds = time.perf_counter() - began
 
-    def _spread(self, function: Any, *stacked: bool) -> Any:
-        if self._population is None:
-            return function
-        return members.spread(function, stacked, len(self._population.seeds))
+    def _spread(self, start: Any, run_chunk: Any, evaluate: Any) -> tuple[Any, Any, Any, Any]:
+        """The three over the members or the devices, and where the carry then lies (None: wherever it is made)."""
+        if self._population is not None:
+            count = len(self._population.seeds)
+            start = members.spread(start, (True, True), count)
+            run_chunk = members.spread(run_chunk, (True, True, True, False, False, False), count)
+            return start, run_chunk, members.spread(evaluate, (True, False, True, True), count), None
+        if self._mesh is None:
+            return start, run_chunk, evaluate, None
+        specs = parallel.carry_specs(self._algorithm, jax.eval_shape(start, self.keys.init, self.hp))
+        data = P(parallel.AXIS) if self.stream is None else P(None, parallel.AXIS)
+        inputs = (specs, P(), P(), data, P(), P())
+        run_chunk = parallel.spread(run_chunk, self._mesh, inputs, (specs, P()))
+        evaluate = parallel.spread(evaluate, self._mesh, (specs.state, P(), P(), P()), P())
+        return start, run_chunk, evaluate, parallel.shardings(specs, self._mesh)
 
-    def _metric_names(self, train: Any) -> tuple[str, ...]:
+    def _place(self, tree: Any) -> Any:
+        return tree if self._mesh is None else parallel.place(tree, self._mesh)
+
+    def _metric_names(self) -> tuple[str, ...]:
         key, hp = self.keys.init, self.hp
         if self._population is not None:
             key, hp = members.member((key, hp), 0)
-        return loop.metric_names(self._algorithm, key, hp, train, self._cfg)
+        return loop.metric_names(self._algorithm, key, hp, self._shapes, self._cfg)
 
     def start(self) -> loop.Carry:
         """The state before the first step."""
         return self._start(self.keys.init, self.hp)
 
+    def initial(self) -> Any:
+        """The state before the first step, made by this process alone, to be looked at."""
+        if self._mesh is None:
+            return self.start().state
+        key, hp = self.local((self.keys.init, self.hp))
+        return jax.jit(partial(self._algorithm.init, cfg=self._cfg))(key, hp)
+
+    def empty(self, carry: loop.Carry) -> loop.Carry:
+        """What a carry is to be read from a file into: itself, or memory of this host's where devices share it."""
+        return carry if self._mesh is None else jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), carry)
+
+    def resume(self, carry: loop.Carry) -> loop.Carry:
+        """A carry that was read from a file, where the programs want it."""
+        return carry if self._places is None else jax.tree.map(parallel.put, carry, self._places)
+
+    def whole(self, carry: loop.Carry) -> loop.Carry:
+        """The carry as this process can read it; all processes must ask."""
+        return carry if self._mesh is None else parallel.gather(carry, self._mesh)
+
+    def local(self, tree: Any) -> Any:
+        """Of a whole carry or of keys, or of a part: where this process's own programs can use it."""
+        return tree if self._mesh is None else jax.tree.map(parallel.local, tree)
+
     def chunk(self, carry: loop.Carry, first: int, last: int) -> tuple[loop.Carry, loop.Chunk]:
         """Steps `first` to `last` (exclusive); the carry is donated, the chunk comes to the host."""
-        carry, chunk = self._chunk(carry, self.keys, self.hp, self._data[0], jnp.int32(first), jnp.int32(last))
+        bounds = (self._place(np.int32(bound)) for bound in (first, last))
+        data = self._data[0] if self.stream is None else self.stream.block(first)
+        carry, chunk = self._chunk(carry, self.keys, self.hp, data, *bounds)
         return carry, jax.device_get(chunk)
 
     def evaluate(self, carry: loop.Carry) -> dict[str, np.ndarray]:

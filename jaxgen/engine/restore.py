@@ -1,5 +1,6 @@
 """A finished run read back from its directory: its settings, its data and its last state."""
 
+import dataclasses
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -7,9 +8,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxgen import data as data_lib
-from jaxgen.data.dataset import Dataset
+from jaxgen.data.dataset import Dataset, Split
+from jaxgen.data.rows import StreamedSplit
 from jaxgen.engine import loop, rundir, settings
 from jaxgen.engine.checkpoint import Checkpoints
 from jaxgen.engine.files import read_json
@@ -46,6 +49,9 @@ def restore(path: Path, algorithm: loop.Algorithm, experiments: Sequence[str] = 
     dataset = data_lib.load(data)
     if rundir.describe(dataset) != saved["data"]:
         raise UserError(f"{path} was trained on {saved['data']}, the data are now {rundir.describe(dataset)}")
+    if isinstance(dataset.train, StreamedSplit):  # evaluations look at all of it, in the host's memory
+        train = Split(*dataset.train.examples(np.arange(len(dataset.train.labels))))
+        dataset = dataclasses.replace(dataset, train=train)
     cfg, hp = settings.fit_to_data(cfg, dataset), jax.tree.map(jnp.float32, hp)
     step, state = _newest_state(path, algorithm, loop.keys(plain["run"]["seed"]), hp, cfg, dataset)
     return Run(path, experiment, plain["run"]["seed"], data, cfg, hp, dataset, step, state)

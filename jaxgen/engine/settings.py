@@ -25,8 +25,21 @@ class RunSettings:
     seeds: int = 1
     """Runs in one program, with seeds `seed`, `seed` + 1, ...; above 1 every metric is a list, one number a run."""
     cpu_devices: int | None = None
-    """Single-threaded devices the processor is cut into, which members (`seeds`) are spread over; 0: one device with
-    all threads. Default: with many members one a core, else 0."""
+    """Single-threaded devices the processor is cut into, which members (`seeds`) or a batch's shares (`devices`) are
+    spread over; 0: one device with all threads. Default: with many members one a core, else as many as `devices`."""
+    devices: int = 1
+    """Devices each batch is shared out over; 0: all there are. May change when a run is continued: numbers then agree
+    to rounding with those of the uninterrupted run, no longer bit for bit. Several processes use all of theirs."""
+    distributed: bool = False
+    """Work on the run with the other processes that Slurm, Open MPI, Kubernetes or a Cloud TPU has started."""
+    coordinator: str | None = None
+    """Where no such environment says it: host:port at which process 0 awaits the others."""
+    processes: int = 1
+    """With coordinator: how many processes there are."""
+    process: int = 0
+    """With coordinator: which of them this is, from 0."""
+    patience: int = 60
+    """Seconds after which a silent process is taken for lost, and the others stop."""
     epochs: int = 5
     """Passes over the training split; may be raised to go on with a finished run."""
     log_every: int = 0
@@ -50,6 +63,12 @@ class RunSettings:
 FREE = (
     "run.root",
     "run.cpu_devices",
+    "run.devices",
+    "run.distributed",
+    "run.coordinator",
+    "run.processes",
+    "run.process",
+    "run.patience",
     "run.draw_every",
     "run.save_every",
     "run.keep",
@@ -57,21 +76,35 @@ FREE = (
     "run.tensorboard",
     "run.progress",
 )
-"""Settings that change no number of a run, and may differ when it is continued."""
+"""Settings that change no number of a run (run.devices: beyond rounding), and may differ when it is continued."""
 
 
 def validate(run: RunSettings) -> None:
     """Refuses run settings out of range."""
-    for field in ("epochs", "seeds", "evaluate_every", "save_every", "keep"):
+    for field in ("epochs", "seeds", "evaluate_every", "save_every", "keep", "processes", "patience"):
         check_at_least(f"run.{field}", getattr(run, field), 1)
     if run.cpu_devices is not None:
         check_at_least("run.cpu_devices", run.cpu_devices, 0)
-    for field in ("seed", "log_every", "draw_every", "chunk_steps"):
+    if run.devices != 1 and run.seeds > 1:
+        refuse("run.devices", run.devices, "1 with many run.seeds: these are spread over all devices already")
+    _validate_processes(run)
+    for field in ("seed", "devices", "log_every", "draw_every", "chunk_steps"):
         check_at_least(f"run.{field}", getattr(run, field), 0)
     if run.seed + run.seeds > 2**32:
         refuse("run.seed", run.seed, "less than 2**32, all run.seeds of them")
     if run.name is not None and (not run.name.strip() or run.name in (".", "..") or "/" in run.name):
         refuse("run.name", run.name, "a folder's name without '/'")
+
+
+def _validate_processes(run: RunSettings) -> None:
+    if run.seeds > 1 and (run.distributed or run.coordinator):
+        refuse("run.seeds", run.seeds, "1 with several processes, which share one run's batches")
+    if run.coordinator is None and (run.processes, run.process) != (1, 0):
+        refuse("run.coordinator", None, "host:port where run.processes or run.process are given")
+    if run.coordinator is not None and not run.coordinator.rpartition(":")[2].isdigit():
+        refuse("run.coordinator", run.coordinator, "host:port, as node1:1234")
+    if not 0 <= run.process < run.processes:
+        refuse("run.process", run.process, f"0 to {run.processes - 1}, as there are {run.processes} run.processes")
 
 
 def fit_to_data(config: T, dataset: Dataset) -> T:

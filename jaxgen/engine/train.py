@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxgen import data as data_lib
 from jaxgen.data.dataset import Dataset
-from jaxgen.engine import loop, rundir, signals
+from jaxgen.data.rows import StreamedSplit
+from jaxgen.engine import loop, parallel, processes, rundir, signals
 from jaxgen.engine import members as members_lib
 from jaxgen.engine import settings as settings_lib
 from jaxgen.engine.checkpoint import Checkpoints
@@ -20,6 +22,7 @@ from jaxgen.engine.files import read_json, write_json
 from jaxgen.engine.members import Members
 from jaxgen.engine.metrics import MetricsLog, Row
 from jaxgen.engine.programs import ROWS, Programs
+from jaxgen.engine.streaming import Stream
 from jaxgen.errors import UserError, refuse
 
 FIRST_CHUNK = 8
@@ -127,29 +130,50 @@ def train(
 
     `settings` has the fields `data` (where the algorithm takes data), `config`, `hparams` and `run`. Everything wrong
     with them is said before anything compiles (`SettingError`). Leaves by `SystemExit` (143, 130) when a signal stops
-    the run. With `population`, or `run.seeds` above 1, many runs are one program: metrics are lists, one number a
-    member, and `hparams` is what the population was made from.
+    the run, and at the end in all of several processes but the first, which has the directory. With `population`, or
+    `run.seeds` above 1, many runs are one program: metrics are lists, one number a member, and `hparams` is what the
+    population was made from.
     """
     run = settings.run
     settings_lib.validate(run)
     if hasattr(settings, "data"):
         data_lib.validate(settings.data)
     algorithm.validate(settings.hparams, settings.config)
+    if getattr(getattr(settings, "data", None), "streaming", False) and (run.seeds > 1 or population is not None):
+        refuse("data.streaming", True, "False with many members, which want the images in different orders")
+    mesh = parallel.mesh(run.devices) if population is None and run.seeds == 1 else None
+    if mesh is not None:
+        parallel.check_config(settings.config, mesh.size)
     if population is None and run.seeds > 1:
         population = members_lib.of_seeds(run.seed, run.seeds, settings.hparams)
-    existing = rundir.find(experiment, settings, population)
-    if existing is not None and _is_finished(existing, run.epochs):
-        print(f"{existing} is finished: {_describe(read_json(existing / 'result.json'))}")
-        return existing
-    dataset = data_lib.load(settings.data) if hasattr(settings, "data") else None
+    first = processes.is_first()  # it alone has the run directory
+    existing = rundir.find(experiment, settings, population) if first else None
+    finished = existing is not None and _is_finished(existing, run.epochs)
+    if processes.from_first(np.int32(finished)):
+        if existing is not None:
+            print(f"{existing} is finished: {_describe(read_json(existing / 'result.json'))}")
+        return _done(existing)
+    dataset = data_lib.load(settings.data, on_device=mesh is None) if hasattr(settings, "data") else None
     cfg = settings.config if dataset is None else fit(settings.config, dataset)
+    processes.check_same(settings, rundir.describe(dataset))
+    if not first:
+        with processes.silence():
+            _train(None, algorithm, settings, cfg, dataset, draw, population, stop, mesh)
+        return _done(None)
     directory = rundir.open_run(experiment, settings, rundir.describe(dataset), population)
     print(f"{directory.path}: {_sizes(dataset, population)}")
     try:
-        _train(directory, algorithm, settings, cfg, dataset, draw, population, stop)
+        _train(directory, algorithm, settings, cfg, dataset, draw, population, stop, mesh)
     finally:
         directory.close()
     return directory.path
+
+
+def _done(path: Path | None) -> Path:
+    """The run directory; a process that has none is through with everything."""
+    if path is None:
+        sys.exit()
+    return path
 
 
 def fit(config: Any, dataset: Dataset) -> Any:
@@ -177,7 +201,7 @@ def _is_finished(path: Path, epochs: int) -> bool:
 
 
 def _train(
-    directory: rundir.RunDirectory,
+    directory: rundir.RunDirectory | None,
     algorithm: loop.Algorithm,
     settings: Any,
     cfg: Any,
@@ -185,7 +209,9 @@ def _train(
     draw: Draw,
     population: Members | None,
     stop: Stop | None,
+    mesh: Mesh | None,
 ) -> None:
+    """The run in this process; without a directory (in all processes but the first) nothing is written."""
     run = settings.run
     if dataset is None:
         batches = (algorithm.Batch(), algorithm.Batch())
@@ -196,51 +222,56 @@ def _train(
     log_every = run.log_every or max(1, steps_per_epoch // 10)
     intervals = {name: getattr(run, f"{name}_every") * steps_per_epoch for name in ("evaluate", "draw", "save")}
 
-    programs = Programs(algorithm, cfg, batches, log_every, run.seed, population)
+    stream = None
+    if dataset is not None and isinstance(dataset.train, StreamedSplit):
+        stream = Stream(dataset.train, algorithm.Batch, cfg.batch_size, loop.keys(run.seed).order, mesh)
+    programs = Programs(algorithm, cfg, batches, log_every, run.seed, population, mesh, stream)
     programs.compile(population.hps if population else settings.hparams)
-    carry, step = programs.start(), 0
-    checkpoints: Checkpoints | None = None
+    carry = programs.start()
     alarm: str | None = None
-    meta: dict[str, Any] = {"train_seconds": 0.0}
-    if directory.checkpoints.exists():
-        checkpoints = Checkpoints(directory.checkpoints, run.keep)
-        if (restored := checkpoints.restore(carry)) is not None:
-            step, carry, meta = restored
-            print(f"continuing from step {step}")
+    checkpoints = Checkpoints(directory.checkpoints, run.keep) if directory and directory.checkpoints.exists() else None
+    step, carry, train_seconds = _continued(checkpoints, programs, carry)
     print(parameter_table(_lone(carry.state.params, population)))
-    log = MetricsLog(directory.metrics, step, directory.path / "tensorboard" if run.tensorboard else None)
+    events = directory.path / "tensorboard" if directory and run.tensorboard else None
+    log = MetricsLog(directory.metrics if directory else None, step, events)
     # A chunk makes an order of the data for each member: with many, longer chunks, that it may cost little of them.
     chunk_seconds = 1.0 if population is None else float(np.clip(len(population.seeds) / 4, 1, 5))
-    clock, guard = _Clock(run.chunk_steps, meta["train_seconds"], chunk_seconds), _Guard(population)
+    clock, guard = _Clock(run.chunk_steps, train_seconds, chunk_seconds), _Guard(population)
 
-    def drawing(folder: Path) -> Drawing:
-        folder.mkdir(parents=True, exist_ok=True)
-        return Drawing(
-            folder,
-            _lone(carry.state, population),
-            lambda: _lone(programs.start().state, population),
-            _lone(programs.keys.draw, population),
+    def draw_in(folder: str) -> None:
+        whole = programs.whole(carry)
+        if directory is None:
+            return
+        (directory.figures / folder).mkdir(parents=True, exist_ok=True)
+        drawing = Drawing(
+            directory.figures / folder,
+            programs.local(_lone(whole.state, population)),
+            lambda: _lone(programs.initial(), population),
+            programs.local(_lone(programs.keys.draw, population)),
             cfg,
             dataset,
             log.rows if population is None else [_of_first(row) for row in log.rows],
             None if population is None else Population(population, carry.state, log.rows),
         )
+        draw(drawing)
 
     from tqdm import tqdm
 
-    bar = tqdm(
-        total=total, initial=step, unit="step", disable=None if run.progress else True, dynamic_ncols=True, leave=False
-    )
+    hidden = None if run.progress and directory else True
+    bar = tqdm(total=total, initial=step, unit="step", disable=hidden, dynamic_ncols=True, leave=False)
     try:
         with signals.deferred() as signal:
+            steps = clock.steps()
             while step < total:
                 first = step
-                stops = [first + clock.steps(), (first // log_every + ROWS - 1) * log_every]
+                stops = [first + steps, (first // log_every + ROWS - 1) * log_every]
+                stops += [] if stream is None else [stream.end(first)]
                 step = min(*stops, (first // steps_per_epoch + 1) * steps_per_epoch)
                 began = time.perf_counter()
                 carry, chunk = programs.chunk(carry, first, step)
                 seconds = time.perf_counter() - began
                 clock.took(step - first, seconds)
+                steps, stopping = processes.agree(clock.steps(), signal.received)
                 guard.check(carry, chunk, first, step)
                 _log_rows(log, np.asarray(chunk.rows), programs.metrics, first, step, log_every)
                 _show(bar, step - first, (step - first) * cfg.batch_size / seconds if dataset else None, log.rows)
@@ -253,32 +284,50 @@ def _train(
                     score = row.get("test/loss") if population is None else None
                     if stop is not None and stop(step // steps_per_epoch, row):
                         total = step
-                if at["save"] or step == total or signal.received:
-                    checkpoints = checkpoints or Checkpoints(directory.checkpoints, run.keep)
-                    checkpoints.save(step, carry, {"train_seconds": clock.seconds}, score)
-                if checkpoints and signal.received:
-                    checkpoints.wait()
-                    bar.close()
-                    print(
-                        f"stopped and saved at step {step}; run the same command with --run.name {directory.path.name}"
-                    )
-                    sys.exit(128 + signal.received)
+                if at["save"] or step == total or stopping:
+                    whole = programs.whole(carry)
+                    if directory:
+                        checkpoints = checkpoints or Checkpoints(directory.checkpoints, run.keep)
+                        checkpoints.save(step, whole, {"train_seconds": clock.seconds}, score)
+                if stopping:
+                    if directory and checkpoints:
+                        checkpoints.wait()
+                        bar.close()
+                        again = f"run the same command with --run.name {directory.path.name}"
+                        print(f"stopped and saved at step {step}; {again}")
+                    sys.exit(128 + stopping)
                 if at["draw"] and step < total:
-                    draw(drawing(directory.figures / f"epoch-{step // steps_per_epoch:04d}"))
+                    draw_in(f"epoch-{step // steps_per_epoch:04d}")
         if total % log_every:
             means = _means(np.asarray(carry.sums), programs.metrics, total % log_every)
             log.write({"step": total, **means, "partial": True})
     finally:
         bar.close()
         log.close()
+        if stream is not None:
+            stream.close()
         if checkpoints is not None:
             checkpoints.close()
-    draw(drawing(directory.figures))
+    draw_in("")
+    if directory is None:
+        return
     evaluated = next((row for row in reversed(log.rows) if any(name.startswith("test/") for name in row)), {})
     result = {**evaluated, "epochs": run.epochs, "train_seconds": clock.seconds, "compile_seconds": programs.seconds}
     write_json(directory.result, {**result, "alarm": alarm} if alarm else result)
     print(f"finished: {_describe(result)}  trained {clock.seconds:.1f} s, compiled {programs.seconds:.1f} s")
     print(f"figures in {directory.figures}")
+
+
+def _continued(checkpoints: Checkpoints | None, programs: Programs, carry: loop.Carry) -> tuple[int, loop.Carry, float]:
+    """Where a run goes on: steps done, carry, seconds trained; all processes are told what the first one has saved."""
+    restored = checkpoints.restore(programs.empty(carry)) if checkpoints else None
+    said = [0, 0] if restored is None else [1, restored[0]]
+    found, step = (int(number) for number in processes.from_first(np.array(said, np.int32)))
+    if not found:
+        return 0, carry, 0.0
+    print(f"continuing from step {step}")
+    carry = programs.resume(processes.from_first(restored[1] if restored else programs.empty(carry)))
+    return step, carry, restored[2]["train_seconds"] if restored else 0.0
 
 
 def _lone(tree: Any, population: Members | None) -> Any:

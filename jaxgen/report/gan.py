@@ -20,6 +20,8 @@ PATHS = 6
 """Rows of the interpolation."""
 STEPS = 10
 """Images of each."""
+POOL = 60_000
+"""Training images a copy is looked for in."""
 COMPARED = 8
 """Samples whose nearest training images are shown."""
 LOSSES = ("train/generator_loss", "train/discriminator_loss")
@@ -68,9 +70,9 @@ def _draw_interpolation(drawing: Drawing, noise: Array, labels: Array) -> None:
 
 
 def _draw_nearest(drawing: Drawing, noise: Array, labels: Array) -> None:
-    """Samples above the training images nearest to them by pixels: copies would show."""
+    """Samples above the training images (the first `POOL`) nearest to them by pixels: copies would show."""
     samples = _images(drawing, noise[:COMPARED], labels[:COMPARED])
-    train = drawing.dataset.train.images
+    train = jnp.asarray(drawing.dataset.train.images[:POOL])
     distances, indices = jax.jit(partial(nearest, count=3))(jnp.asarray(samples), train)
     rows: dict[str, Any] = {"sample": samples}
     for rank, name in enumerate(("nearest in training", "second", "third")):

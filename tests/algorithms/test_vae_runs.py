@@ -25,7 +25,7 @@ class Settings:
     run: RunSettings
 
 
-def dataset(settings=None):
+def dataset(settings=None, on_device=True):
     images = np.random.default_rng(0).integers(0, 256, (70, 6, 6, 1)).astype(np.uint8)
     labels = (np.arange(70) % 3).astype(np.int32)
     train, test = (Split(jnp.asarray(images[part]), jnp.asarray(labels[part])) for part in (slice(50), slice(50, None)))

@@ -90,7 +90,8 @@ def test_petals_get_their_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_import_is_light() -> None:
     program = (
-        "import sys, jaxgen.data; from jaxgen.data import cache, decode, digits, folder, parallel, rda, tfds, prepare; "
+        "import sys, jaxgen.data; "
+        "from jaxgen.data import cache, decode, digits, folder, parallel, rda, rows, tfds, prepare; "
         "print([m for m in ('jax', 'tensorflow_datasets', 'tensorflow', 'sklearn', 'PIL', 'rdata', 'tqdm', 'requests') "
         "if m in sys.modules])"
     )

@@ -20,7 +20,7 @@ def tiny_dataset():
 @pytest.fixture
 def tiny(monkeypatch):
     """Data of 50 training images: batches of 8 leave a remainder, an epoch has 6 steps."""
-    monkeypatch.setattr(data, "load", lambda settings: tiny_dataset())
+    monkeypatch.setattr(data, "load", lambda settings, on_device=True: tiny_dataset())
 
 
 @pytest.fixture

@@ -1,0 +1,116 @@
+"""One run on many devices: each has its share of the data and of every batch, and all hold the same state.
+
+The chunk runs under `shard_map`; the algorithm's step averages gradients over `AXIS`, and nothing else is said between
+devices but the images of a batch. Parts of a state that belong to environments are shared out too: an algorithm that
+has such says in `SHARED_AXES`, a State of axes (or of whole branches' axes), along which; -1 where all hold the same.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jaxgen.engine import loop
+from jaxgen.errors import refuse
+
+AXIS = "batch"
+
+
+def mesh(devices: int) -> Mesh | None:
+    """The first so many devices, 0: all; None for one device, which needs none of this.
+
+    Several processes use all of theirs.
+    """
+    found = jax.devices()
+    count = devices or len(found)
+    if jax.process_count() > 1:
+        if devices not in (0, 1, len(found)):
+            refuse("run.devices", devices, f"0, the {len(found)} devices of all {jax.process_count()} processes")
+        return Mesh(np.array(found), (AXIS,))
+    if count > len(found):
+        refuse("run.devices", devices, f"at most {len(found)}, the {found[0].platform} devices there are, or 0 for all")
+    return Mesh(np.array(found[:count]), (AXIS,)) if count > 1 else None
+
+
+def check_config(cfg: Any, devices: int) -> None:
+    """Refuses what cannot be shared out evenly, as the numbers would depend on the devices.
+
+    A configuration says what must be a multiple of the devices in `shared_out()`: settings by name, and how many of
+    each must stay together. By default it is the batch, an image at a time.
+    """
+    default = {"batch_size": 1} if hasattr(cfg, "batch_size") else {}
+    for field, together in (cfg.shared_out() if hasattr(cfg, "shared_out") else default).items():
+        value, unit = getattr(cfg, field), devices * together
+        if value % unit:
+            one = f", each taking a multiple of {together}" if together > 1 else ""
+            refuse(f"config.{field}", value, f"a multiple of {unit} on {devices} devices{one}")
+
+
+def carry_specs(algorithm: loop.Algorithm, carry: loop.Carry) -> loop.Carry:
+    """Where the carry lies: on all devices alike, but for what the algorithm has shared out."""
+    whole = jax.tree.map(lambda _: P(), carry)
+    if not hasattr(algorithm, "SHARED_AXES"):
+        return whole
+
+    def along(axis: int, branch: Any) -> Any:
+        return jax.tree.map(lambda _: P(*[None] * axis, AXIS) if axis >= 0 else P(), branch)
+
+    return whole._replace(state=jax.tree.map(along, algorithm.SHARED_AXES, carry.state))
+
+
+def shardings(specs: Any, mesh: Mesh) -> Any:
+    """Specs as shardings."""
+    return jax.tree.map(partial(NamedSharding, mesh), specs, is_leaf=lambda x: isinstance(x, P))
+
+
+def spread(function: Callable[..., Any], mesh: Mesh, in_specs: Any, out_specs: Any) -> Callable[..., Any]:
+    """`function` on each device's share, with `AXIS` to talk over."""
+    return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
+
+
+def put(leaf: Any, at: NamedSharding) -> jax.Array:
+    """An array that every process knows, where it is wanted."""
+    if jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(put(jax.random.key_data(leaf), at), impl=jax.random.key_impl(leaf))
+    whole = np.asarray(leaf)
+    return jax.make_array_from_callback(whole.shape, at, lambda index: whole[index])
+
+
+def place(tree: Any, mesh: Mesh) -> Any:
+    """Numbers that every process knows, on every device."""
+    return jax.tree.map(lambda leaf: put(leaf, NamedSharding(mesh, P())), tree)
+
+
+def gather(tree: Any, mesh: Mesh) -> Any:
+    """The whole of every array on every device, so that each process can read it."""
+    if all(leaf.is_fully_addressable or leaf.is_fully_replicated for leaf in jax.tree.leaves(tree)):
+        return tree
+    return jax.jit(lambda tree: tree, out_shardings=NamedSharding(mesh, P()))(tree)
+
+
+def local(leaf: jax.Array) -> jax.Array:
+    """An array that every device holds, or this process all of, on one device."""
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(local(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+    return jax.device_put(np.asarray(leaf), jax.local_devices()[0])
+
+
+def place_split(split: Any, mesh: Mesh) -> Any:
+    """A split of the data, cut into as many parts as there are devices; filled up with zeros nobody looks at."""
+
+    def put(leaf: Any) -> jax.Array:
+        size = -(-leaf.shape[0] // mesh.size)
+
+        def part(index: Any) -> np.ndarray:
+            rows = np.asarray(leaf[index[0].start or 0 : min(index[0].stop or leaf.shape[0], leaf.shape[0])])
+            missing = size - rows.shape[0]
+            return np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)]) if missing else rows
+
+        shape = (size * mesh.size, *leaf.shape[1:])
+        return jax.make_array_from_callback(shape, NamedSharding(mesh, P(AXIS)), part)
+
+    return jax.tree.map(put, split)

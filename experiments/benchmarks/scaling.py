@@ -117,8 +117,8 @@ class Streaming(_Models):
 
     models: tuple[str, ...] = ("conv_ae", "mnist_vae")
     """Models to measure."""
-    seconds: float = 15.0
-    """Length of a measurement with `steps` 0; the first fraction of a second of ours waits for the first images."""
+    steps: int = 500
+    """Training steps a measurement, the same for both; ours waits for its first images in each."""
     data_dir: Path | None = None
     """Directory of the prepared TFDS sets, as data.data_dir of the experiments."""
 

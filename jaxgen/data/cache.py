@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import sys
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,39 @@ def cached(stem: str, key: Mapping[str, Any], beside: Path | None, build: Callab
     dataset = build()
     _write(dataset, stem, full_key, beside)
     return dataset
+
+
+def mapped(stem: str, key: Mapping[str, Any], beside: Path | None) -> Dataset | None:
+    """The data set of this `key` in the cache, its arrays mapped into memory rather than read; None if there is none.
+
+    Pages are read when they are looked at, so their checksum is not compared.
+    """
+    full_key = json.loads(json.dumps({"format": FORMAT, **key}))
+    for folder in folders(beside):
+        try:
+            splits = {name: _map_split(_path(folder, stem, name), full_key) for name in SPLITS}
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            continue
+        header = splits["train"][1]
+        parts = {name: split for name, (split, _) in splits.items()}
+        return Dataset(header["name"], header["version"], **parts, class_names=tuple(header["class_names"]))
+    return None
+
+
+def _map_split(path: Path, key: dict[str, Any]) -> tuple[Split, dict[str, Any]]:
+    with np.load(path, allow_pickle=False) as file:
+        header, labels = json.loads(file["header"].tobytes()), file["labels"]
+    if header["key"] != key:
+        raise ValueError("another key")
+    with zipfile.ZipFile(path) as archive, open(path, "rb") as file:
+        place = archive.getinfo("images.npy").header_offset
+        file.seek(place + 26)  # the lengths of the name and of the extra field, behind which the array lies
+        name, extra = np.frombuffer(file.read(4), "<u2")
+        file.seek(place + 30 + int(name) + int(extra))
+        np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        images = np.memmap(path, dtype, "r", file.tell(), shape)
+    return Split(images, labels), header
 
 
 def content_version(train: Split, test: Split) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxgen.data import rows as rows_lib
-from jaxgen.data.cache import cached, content_version
+from jaxgen.data.cache import cached, content_version, mapped
 from jaxgen.data.dataset import Dataset, Split
 from jaxgen.data.decode import to_bytes
 from jaxgen.data.parallel import map_threads
@@ -33,14 +33,20 @@ def load(name: str, data_dir: Path, size: int | None, test_fraction: float) -> D
         folder = prepare(name, data_dir)
     base = name.partition(":")[0]
     splits = _splits(base, folder)
+    stem, key = _cache_name(base, folder, splits, size, test_fraction)
+    return cached(stem, key, data_dir, lambda: _decode(base, folder, list(splits), size, test_fraction))
+
+
+def _cache_name(
+    base: str, folder: Path, splits: dict[str, list[Path]], size: int | None, test_fraction: float
+) -> tuple[str, dict[str, Any]]:
     files = {path.name: path.stat() for paths in splits.values() for path in paths}
     key = {
         "files": {name: (status.st_size, status.st_mtime_ns) for name, status in files.items()},
         "size": size,
         "test_fraction": None if len(splits) == 2 else test_fraction,
     }
-    stem = "-".join([base.replace("/", "."), folder.name, *([str(size)] if size else [])])
-    return cached(stem, key, data_dir, lambda: _decode(base, folder, list(splits), size, test_fraction))
+    return "-".join([base.replace("/", "."), folder.name, *([str(size)] if size else [])]), key
 
 
 def stream(name: str, data_dir: Path, size: int | None, test_fraction: float) -> Dataset:
@@ -50,10 +56,16 @@ def stream(name: str, data_dir: Path, size: int | None, test_fraction: float) ->
         from jaxgen.data.prepare import prepare
 
         folder = prepare(name, data_dir)
-    import tensorflow_datasets as tfds
-
     base = name.partition(":")[0]
     files = _splits(base, folder)
+    stamps = sorted((path.name, path.stat().st_size) for path in files["train"])
+    sizes = hashlib.sha256(repr((stamps, size, None if len(files) == 2 else test_fraction)).encode()).hexdigest()[:12]
+    version = folder.name if len(files) == 2 and size is None else f"{folder.name}-{sizes}"
+    known = mapped(*_cache_name(base, folder, files, size, test_fraction), data_dir)
+    if known is not None:  # decoded before: its pages are read as they are needed
+        return Dataset(known.name, version, rows_lib.of_arrays(known.train), known.test, known.class_names)
+    import tensorflow_datasets as tfds
+
     builder = tfds.builder_from_directory(folder)
     image, label = features(base, builder.info)
     decode = _decoder(image, label, 1 if builder.info.features[image].shape[-1] == 1 else 3, size)
@@ -71,9 +83,6 @@ def stream(name: str, data_dir: Path, size: int | None, test_fraction: float) ->
         kept, apart = split_by_hash([str(row) for row in range(len(records))], labels, test_fraction)
         train = rows_lib.of_reader(lambda rows: read(kept[np.asarray(rows)].tolist()), len(kept), place)
         test = Split(*rows_lib.of_reader(read, len(records), place).examples(apart))
-    stamps = sorted((path.name, path.stat().st_size) for path in files["train"])
-    sizes = hashlib.sha256(repr((stamps, size, None if tested else test_fraction)).encode()).hexdigest()[:12]
-    version = folder.name if tested and size is None else f"{folder.name}-{sizes}"
     return Dataset(base, version, train, test, tuple(builder.info.features[label].names))
 
 

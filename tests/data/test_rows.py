@@ -56,6 +56,17 @@ def test_nothing_of_the_training_split_is_decoded_before_it_is_asked_for(tiny, t
     assert len(decoded) == 5
 
 
+def test_what_was_decoded_before_is_mapped_and_not_decoded_again(tiny, tmp_path, monkeypatch):
+    tiny.write_set(tmp_path, {"train": tiny.pictures(24)})
+    unknown = tfds.stream("toy", tmp_path, None, 0.25)
+    resident = tfds.load("toy", tmp_path, None, 0.25)
+    monkeypatch.setattr(tfds, "to_bytes", None)
+    streamed = tfds.stream("toy", tmp_path, None, 0.25)
+    assert_same_images(streamed, resident)
+    assert isinstance(streamed.train.images.base, np.memmap) or isinstance(streamed.train.images, np.memmap)
+    assert streamed.version == unknown.version
+
+
 @pytest.fixture
 def flowers(tmp_path: Path) -> Path:
     root = tmp_path / "flowers"

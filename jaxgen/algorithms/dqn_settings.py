@@ -174,5 +174,5 @@ def validate(hp: HParams, cfg: Config) -> None:
 def check_budget(cfg: Config, steps: int) -> None:
     """Refuses a learning start that is not reached in a run of so many training steps."""
     budget = steps * cfg.transitions
-    if cfg.learning_starts >= budget:
-        refuse("config.learning_starts", cfg.learning_starts, f"less than the run's environment steps, {budget}")
+    if cfg.learning_starts > budget:
+        refuse("config.learning_starts", cfg.learning_starts, f"at most the run's environment steps, {budget}")

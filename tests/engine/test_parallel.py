@@ -68,7 +68,9 @@ def run(name, devices, steps=6):
     return jax.device_get(carry), rows, programs.evaluate(carry)
 
 
-@each
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in ("dqn", "gan") else ()) for name in CASES]
+)
 def test_four_devices_give_the_curve_of_one(name):
     (carry, rows, tested), (lone, lone_rows, lone_tested) = run(name, 4), run(name, 1)
     chex.assert_trees_all_close(rows, lone_rows, rtol=1e-4, atol=1e-4)

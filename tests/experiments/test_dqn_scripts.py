@@ -99,7 +99,11 @@ def test_resumed_equals_uninterrupted(script, tmp_path):
     """Replay, environments and key go on bit for bit, whatever the chunks."""
 
     def go(name, **changes):
-        settings = cli.parse(script.PRESETS["solve"], None, [*SMALL, f"--run.root={tmp_path}", f"--run.name={name}"])
+        settings = cli.parse(
+            script.PRESETS["solve"],
+            None,
+            [*SMALL, f"--run.root={tmp_path}", f"--run.name={name}", "--hparams.schedule-steps=100"],
+        )
         changed = dataclasses.replace(settings.run, **changes)
         states = []
         settings = dataclasses.replace(settings, run=changed)

@@ -49,7 +49,9 @@ def runs(tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "vae_flowers" else ()) for name in RUNS]
+)
 def test_a_small_run_from_start_to_figures(name, runs):
     path, said = runs(name)
     assert "finished: test/bits_per_dimension" in said

@@ -13,11 +13,16 @@ FIRST_CHUNK = 8
 """Steps of the first chunk, from which the speed is measured."""
 
 
+def chunk_seconds(members: int) -> float:
+    """Length of a chunk: a second, of many members longer, for a chunk makes an order of the data for each of them."""
+    return min(max(members / 4, 1.0), 10.0)
+
+
 class Clock:
     """Decides how many steps make about so many seconds, from the speed seen so far."""
 
-    def __init__(self, chunk_steps: int, seconds: float, chunk_seconds: float = 1.0) -> None:
-        self._fixed, self._chunk_seconds = chunk_steps, chunk_seconds
+    def __init__(self, chunk_steps: int, seconds: float, members: int = 1) -> None:
+        self._fixed, self._chunk_seconds = chunk_steps, chunk_seconds(members)
         self._per_step: float | None = None
         self.seconds = seconds
 

@@ -148,9 +148,8 @@ def _train(
     print(progress.parameter_table(_lone(carry.state.params, population)))
     events = directory.path / "tensorboard" if directory and run.tensorboard else None
     log = MetricsLog(directory.metrics if directory else None, step, events)
-    # A chunk makes an order of the data for each member: with many, longer chunks, that it may cost little of them.
-    chunk_seconds = 1.0 if population is None else float(np.clip(len(population.seeds) / 4, 1, 5))
-    clock, guard = progress.Clock(run.chunk_steps, train_seconds, chunk_seconds), Guard(population)
+    clock = progress.Clock(run.chunk_steps, train_seconds, len(population.seeds) if population else 1)
+    guard = Guard(population)
 
     def draw_in(folder: str) -> None:
         whole = programs.whole(carry)

@@ -26,9 +26,9 @@ SCRIPTS = {
 
 _FIRST_STEP = """
 import os, runpy, sys
-from jaxgen.engine import train
+from jaxgen.engine import guard
 def stop(*_): os._exit(0)
-train._Guard.check = stop  # called when the first chunk has come back
+guard.Guard.check = stop  # called when the first chunk has come back
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 sys.exit("the run ended before its first step")

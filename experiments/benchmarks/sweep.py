@@ -100,6 +100,7 @@ class _Side:
 def serve(model: str, most: int, seconds: float) -> None:
     """The side's own program: a number of members a line in, `ms` and a number out; `most` 0 is a lone run."""
     from jaxgen.engine import cli, devices
+    from jaxgen.engine.progress import chunk_seconds
 
     cli.keep_freed_memory()
     cli.use_compilation_cache()
@@ -109,7 +110,7 @@ def serve(model: str, most: int, seconds: float) -> None:
         count = int(line)
         if count not in trainers:
             run = _trainer(model, count if most else 0)
-            trainers[count] = (run, min(steps_for(run, seconds), _MOST_STEPS))
+            trainers[count] = (run, min(steps_for(run, max(seconds, chunk_seconds(count))), _MOST_STEPS))
         run, steps = trainers[count]
         print("ms", run(steps) / steps / count * 1e3, flush=True)
 

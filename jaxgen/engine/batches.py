@@ -53,6 +53,8 @@ def of_block(split: Any, cfg: Any, steps: int) -> Batches:
 
 def _exchange(part: Any, index: Int[Array, " b"], axis_name: str) -> Any:
     """Rows `index` of the whole, of which each device holds a part: to each device its share of them, in order."""
+    if lax.axis_size(axis_name) == 1:
+        return jax.tree.map(lambda leaf: leaf[index], part)
     size = jax.tree.leaves(part)[0].shape[0]
     place = index - lax.axis_index(axis_name) * size
     here = (place >= 0) & (place < size)

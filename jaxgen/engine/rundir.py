@@ -28,7 +28,7 @@ from jaxgen.engine.loop import named_leaves
 from jaxgen.engine.members import Members
 from jaxgen.errors import SettingError, UserError
 
-PACKAGES = ("jaxgen", "jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy")
+PACKAGES = ("jaxgen", "jax", "jaxlib", "flax", "optax", "distrax", "gymnax", "rlax", "orbax-checkpoint", "numpy")
 
 
 class RunDirectory:

@@ -1,6 +1,5 @@
 """The host's side of a run: compile, then chunk after chunk, and between chunks whatever needs the host."""
 
-import itertools
 import sys
 import time
 from collections.abc import Callable
@@ -13,109 +12,24 @@ from jax.sharding import Mesh
 from jaxgen import data as data_lib
 from jaxgen.data.dataset import Dataset
 from jaxgen.data.rows import StreamedSplit
-from jaxgen.engine import loop, parallel, processes, rundir, signals
+from jaxgen.engine import loop, parallel, processes, progress, rundir, signals
 from jaxgen.engine import members as members_lib
 from jaxgen.engine import settings as settings_lib
 from jaxgen.engine.checkpoint import Checkpoints
 from jaxgen.engine.drawing import Drawing, Population
 from jaxgen.engine.files import read_json, write_json
+from jaxgen.engine.guard import Guard
 from jaxgen.engine.members import Members
-from jaxgen.engine.metrics import MetricsLog, Row
+from jaxgen.engine.metrics import MetricsLog
 from jaxgen.engine.programs import ROWS, Programs
 from jaxgen.engine.streaming import Stream
-from jaxgen.errors import UserError, refuse
-
-FIRST_CHUNK = 8
-"""Steps of the first chunk, from which the speed is measured."""
+from jaxgen.errors import refuse
 
 Draw = Callable[[Drawing], None]
 Stop = Callable[[int, dict[str, Any]], bool]
 """Told the epoch and its evaluation, says whether training ends there."""
 Train = Callable[[str, loop.Algorithm, Any, Draw], Any]
 """What an experiment hands its name, algorithm, settings and figures to: `train`, or what a sweep puts in its place."""
-
-
-class NonFiniteError(UserError):
-    """Training produced an infinity or NaN."""
-
-
-class _Clock:
-    """Decides how many steps make about so many seconds, from the speed seen so far."""
-
-    def __init__(self, chunk_steps: int, seconds: float, chunk_seconds: float = 1.0) -> None:
-        self._fixed, self._chunk_seconds = chunk_steps, chunk_seconds
-        self._per_step: float | None = None
-        self.seconds = seconds
-
-    def steps(self) -> int:
-        if self._fixed:
-            return self._fixed
-        return FIRST_CHUNK if self._per_step is None else max(1, round(self._chunk_seconds / self._per_step))
-
-    def took(self, steps: int, seconds: float) -> None:
-        self.seconds += seconds
-        self._per_step = seconds / steps
-
-
-class _Guard:
-    """Watches for infinities and NaN: the end of a lone run, the end of one member among many."""
-
-    def __init__(self, population: Members | None) -> None:
-        self._population = population
-        self._lost: set[int] = set()
-
-    def check(self, carry: loop.Carry, chunk: loop.Chunk, first: int, last: int) -> None:
-        """Raises `NonFiniteError` if no member is left; says which are lost."""
-        first_bad, finite = np.atleast_1d(carry.first_bad), np.atleast_2d(chunk.finite)
-        names = list(loop.named_leaves(carry.state))
-        bad = np.flatnonzero((first_bad >= 0) | ~finite.all(axis=1))
-        for i in bad:
-            leaf = next((name for name, fine in zip(names, finite[i], strict=True) if not fine), None)
-            where = f"step {first_bad[i]}" if first_bad[i] >= 0 else f"a step from {first} to {last - 1}"
-            what = f"became non-finite at {where}: first {f'in {leaf}' if leaf else 'in the metrics'}"
-            if len(bad) == len(first_bad):
-                whose = "training" if self._population is None else "training of every member"
-                raise NonFiniteError(
-                    f"{whose} {what}. No checkpoint after it was kept; try a lower hparams.learning_rate"
-                )
-            if i not in self._lost:
-                print(f"member {i} {what}; the others go on", file=sys.stderr)
-        self._lost.update(bad.tolist())
-
-    def check_evaluation(self, metrics: dict[str, np.ndarray], step: int) -> None:
-        """Raises `NonFiniteError` if a metric is finite for no member."""
-        for name, value in metrics.items():
-            if not np.isfinite(value).any():
-                raise NonFiniteError(f"the test {name} is {value} at step {step}; this state was not saved")
-
-
-def _logged(value: np.ndarray) -> float | list[float | None]:
-    """A metric in a row: a number, or one a member, None where it is not finite."""
-    return float(value) if np.ndim(value) == 0 else [float(x) if np.isfinite(x) else None for x in value]
-
-
-def _of_first(row: Row) -> Row:
-    """A population's row as its first member has it."""
-    return {name: value[0] if isinstance(value, list) else value for name, value in row.items()}
-
-
-def _log_rows(log: MetricsLog, table: np.ndarray, names: tuple[str, ...], first: int, last: int, every: int) -> None:
-    for row, interval in enumerate(range(first // every, last // every)):
-        log.write({"step": (interval + 1) * every, **_means(table[..., row, :], names, every)})
-
-
-def _means(sums: np.ndarray, names: tuple[str, ...], steps: int) -> Row:
-    means = sums / np.float32(steps)
-    return {f"train/{name}": _logged(means[..., i]) for i, name in enumerate(names)}
-
-
-def _mean(value: float | list[float | None]) -> float:
-    """What is shown of a metric: over members, the mean of those that are finite."""
-    return float(np.mean([x for x in value if x is not None])) if isinstance(value, list) else value
-
-
-def _describe(values: dict[str, Any]) -> str:
-    return "  ".join(f"{name} {_mean(value):.4f}" for name, value in values.items() if "/" in name)
 
 
 def train(
@@ -151,7 +65,7 @@ def train(
     finished = existing is not None and _is_finished(existing, run.epochs)
     if processes.from_first(np.int32(finished)):
         if existing is not None:
-            print(f"{existing} is finished: {_describe(read_json(existing / 'result.json'))}")
+            print(f"{existing} is finished: {progress.describe(read_json(existing / 'result.json'))}")
         return _done(existing)
     dataset = data_lib.load(settings.data, on_device=mesh is None) if hasattr(settings, "data") else None
     cfg = settings.config if dataset is None else fit(settings.config, dataset)
@@ -231,12 +145,11 @@ def _train(
     alarm: str | None = None
     checkpoints = Checkpoints(directory.checkpoints, run.keep) if directory and directory.checkpoints.exists() else None
     step, carry, train_seconds = _continued(checkpoints, programs, carry)
-    print(parameter_table(_lone(carry.state.params, population)))
+    print(progress.parameter_table(_lone(carry.state.params, population)))
     events = directory.path / "tensorboard" if directory and run.tensorboard else None
     log = MetricsLog(directory.metrics if directory else None, step, events)
-    # A chunk makes an order of the data for each member: with many, longer chunks, that it may cost little of them.
-    chunk_seconds = 1.0 if population is None else float(np.clip(len(population.seeds) / 4, 1, 5))
-    clock, guard = _Clock(run.chunk_steps, train_seconds, chunk_seconds), _Guard(population)
+    clock = progress.Clock(run.chunk_steps, train_seconds, len(population.seeds) if population else 1)
+    guard = Guard(population)
 
     def draw_in(folder: str) -> None:
         whole = programs.whole(carry)
@@ -250,7 +163,7 @@ def _train(
             programs.local(_lone(programs.keys.draw, population)),
             cfg,
             dataset,
-            log.rows if population is None else [_of_first(row) for row in log.rows],
+            log.rows if population is None else [progress.of_first(row) for row in log.rows],
             None if population is None else Population(population, carry.state, log.rows),
         )
         draw(drawing)
@@ -273,14 +186,16 @@ def _train(
                 clock.took(step - first, seconds)
                 steps, stopping = processes.agree(clock.steps(), signal.received)
                 guard.check(carry, chunk, first, step)
-                _log_rows(log, np.asarray(chunk.rows), programs.metrics, first, step, log_every)
-                _show(bar, step - first, (step - first) * cfg.batch_size / seconds if dataset else None, log.rows)
+                progress.log_rows(log, np.asarray(chunk.rows), programs.metrics, first, step, log_every)
+                progress.show(
+                    bar, step - first, (step - first) * cfg.batch_size / seconds if dataset else None, log.rows
+                )
                 at = {name: bool(every) and step % every == 0 for name, every in intervals.items()}
                 score = None
                 if at["evaluate"] or step == total:
                     metrics = programs.evaluate(carry)
                     guard.check_evaluation(metrics, step)
-                    row, alarm = _log_evaluation(algorithm, metrics, log, step, steps_per_epoch, bar)
+                    row, alarm = progress.log_evaluation(algorithm, metrics, log, step, steps_per_epoch, bar)
                     score = row.get("test/loss") if population is None else None
                     if stop is not None and stop(step // steps_per_epoch, row):
                         total = step
@@ -299,7 +214,7 @@ def _train(
                 if at["draw"] and step < total:
                     draw_in(f"epoch-{step // steps_per_epoch:04d}")
         if total % log_every:
-            means = _means(np.asarray(carry.sums), programs.metrics, total % log_every)
+            means = progress.means(np.asarray(carry.sums), programs.metrics, total % log_every)
             log.write({"step": total, **means, "partial": True})
     finally:
         bar.close()
@@ -314,7 +229,7 @@ def _train(
     evaluated = next((row for row in reversed(log.rows) if any(name.startswith("test/") for name in row)), {})
     result = {**evaluated, "epochs": run.epochs, "train_seconds": clock.seconds, "compile_seconds": programs.seconds}
     write_json(directory.result, {**result, "alarm": alarm} if alarm else result)
-    print(f"finished: {_describe(result)}  trained {clock.seconds:.1f} s, compiled {programs.seconds:.1f} s")
+    print(f"finished: {progress.describe(result)}  trained {clock.seconds:.1f} s, compiled {programs.seconds:.1f} s")
     print(f"figures in {directory.figures}")
 
 
@@ -333,52 +248,3 @@ def _continued(checkpoints: Checkpoints | None, programs: Programs, carry: loop.
 def _lone(tree: Any, population: Members | None) -> Any:
     """The first member where there are many."""
     return tree if population is None else members_lib.member(tree, 0)
-
-
-def _show(bar: Any, steps: int, images_per_second: float | None, rows: list[Row]) -> None:
-    last = next((row for row in reversed(rows) if any(name.startswith("train/") for name in row)), {})
-    losses = {name.removeprefix("train/"): value for name, value in last.items() if name.endswith("loss")}
-    said = [f"{name} {_mean(value):.3f}" for name, value in losses.items()]
-    if images_per_second is not None:
-        said.append(f"{images_per_second:,.0f} images/s")
-    bar.set_postfix_str(", ".join(said), refresh=False)
-    bar.update(steps)
-
-
-def _log_evaluation(
-    algorithm: loop.Algorithm,
-    metrics: dict[str, np.ndarray],
-    log: MetricsLog,
-    step: int,
-    steps_per_epoch: int,
-    bar: Any,
-) -> tuple[Row, str | None]:
-    """Logs and shows an evaluation; returns its row, and what the algorithm's `alarm`, if it has one, says."""
-    row = {"step": step, **{f"test/{name}": _logged(value) for name, value in metrics.items()}}
-    log.write(row)
-    bar.write(f"epoch {step / steps_per_epoch:g}: {_describe(row)}", file=sys.stdout)
-    alarm = _alarm(algorithm, metrics)
-    if alarm:
-        bar.write(f"warning: {alarm}", file=sys.stderr)
-    return row, alarm
-
-
-def _alarm(algorithm: loop.Algorithm, metrics: dict[str, np.ndarray]) -> str | None:
-    """What the algorithm thinks wrong with an evaluation, of each member where there are many."""
-    if not hasattr(algorithm, "alarm"):
-        return None
-    if not any(np.ndim(value) for value in metrics.values()):
-        return algorithm.alarm({name: float(value) for name, value in metrics.items()})
-    count = len(next(iter(metrics.values())))
-    said = [(i, algorithm.alarm({name: float(value[i]) for name, value in metrics.items()})) for i in range(count)]
-    return "; ".join(f"member {i}: {what}" for i, what in said if what) or None
-
-
-def parameter_table(params: Any) -> str:
-    """Every parameter array with its shape and size, and the totals."""
-    leaves = loop.named_leaves(params)
-    lines = [f"  {name:<32} {'x'.join(map(str, leaf.shape)):>16} {leaf.size:>10,}" for name, leaf in leaves.items()]
-    for part, names in itertools.groupby(leaves, key=lambda name: name.split(".")[0]):
-        lines.append(f"  {part + ', in all':<49} {sum(leaves[name].size for name in names):>10,}")
-    lines.append(f"  {'parameters':<49} {sum(leaf.size for leaf in leaves.values()):>10,}")
-    return "\n".join(lines)

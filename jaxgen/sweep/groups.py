@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from jaxgen.engine import metrics
 from jaxgen.engine.drawing import Drawing
 from jaxgen.engine.files import read_json, write_json
-from jaxgen.engine.train import NonFiniteError, Stop, train
+from jaxgen.engine.guard import NonFiniteError
+from jaxgen.engine.train import Stop, train
 from jaxgen.errors import SettingError, UserError
 from jaxgen.sweep import fields, plan
 from jaxgen.sweep.experiment import Experiment

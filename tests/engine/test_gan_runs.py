@@ -14,9 +14,10 @@ import pytest
 from jaxgen import data
 from jaxgen.algorithms import gan
 from jaxgen.engine import checkpoint, metrics
+from jaxgen.engine.guard import NonFiniteError
 from jaxgen.engine.restore import restore
 from jaxgen.engine.settings import RunSettings
-from jaxgen.engine.train import NonFiniteError, train
+from jaxgen.engine.train import train
 from jaxgen.errors import SettingError
 
 pytestmark = pytest.mark.usefixtures("tiny")

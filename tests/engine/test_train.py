@@ -11,9 +11,10 @@ import pytest
 
 from jaxgen.algorithms import autoencoder
 from jaxgen.engine import checkpoint, loop, members, metrics
+from jaxgen.engine.guard import NonFiniteError
 from jaxgen.engine.members import stack
 from jaxgen.engine.settings import RunSettings
-from jaxgen.engine.train import NonFiniteError, train
+from jaxgen.engine.train import train
 from jaxgen.errors import SettingError, UserError
 
 pytestmark = pytest.mark.usefixtures("tiny")

@@ -28,7 +28,8 @@ class Run(NamedTuple):
     data: data_lib.DataSettings
     cfg: Any
     hp: Any
-    dataset: Dataset
+    dataset: Any
+    """`data.dataset.Dataset`; None, as `data`, where the algorithm takes none."""
     step: int
     state: Any
 
@@ -45,16 +46,25 @@ def restore(path: Path, algorithm: loop.Algorithm, experiments: Sequence[str] = 
         hp = settings.from_dict(algorithm.HParams, plain["hparams"])
     except UserError as error:
         raise UserError(f"{path} is a run of {experiment} and does not fit here: {error}") from error
-    data = settings.from_dict(data_lib.DataSettings, plain["data"])
+    data, dataset = _data(path, saved)
+    cfg = cfg if dataset is None else settings.fit_to_data(cfg, dataset)
+    hp = jax.tree.map(jnp.float32, hp)
+    step, state = _newest_state(path, algorithm, loop.keys(plain["run"]["seed"]), hp, cfg, dataset)
+    return Run(path, experiment, plain["run"]["seed"], data, cfg, hp, dataset, step, state)
+
+
+def _data(path: Path, saved: dict[str, Any]) -> tuple[Any, Any]:
+    """The run's data settings and its data, None of either where the algorithm takes none."""
+    if "data" not in saved["settings"]:
+        return None, None
+    data = settings.from_dict(data_lib.DataSettings, saved["settings"]["data"])
     dataset = data_lib.load(data)
     if rundir.describe(dataset) != saved["data"]:
         raise UserError(f"{path} was trained on {saved['data']}, the data are now {rundir.describe(dataset)}")
     if isinstance(dataset.train, StreamedSplit):  # evaluations look at all of it, in the host's memory
         train = Split(*dataset.train.examples(np.arange(len(dataset.train.labels))))
         dataset = dataclasses.replace(dataset, train=train)
-    cfg, hp = settings.fit_to_data(cfg, dataset), jax.tree.map(jnp.float32, hp)
-    step, state = _newest_state(path, algorithm, loop.keys(plain["run"]["seed"]), hp, cfg, dataset)
-    return Run(path, experiment, plain["run"]["seed"], data, cfg, hp, dataset, step, state)
+    return data, dataset
 
 
 def _read(path: Path, experiments: Sequence[str]) -> dict[str, Any]:
@@ -63,15 +73,18 @@ def _read(path: Path, experiments: Sequence[str]) -> dict[str, Any]:
     saved = read_json(path / "settings.json")
     if experiments and saved["experiment"] not in experiments:
         raise UserError(f"{path} is a run of {saved['experiment']}, not of {' or '.join(experiments)}")
+    if saved.get("members"):
+        count = len(saved["members"]["seeds"])
+        raise UserError(f"{path} holds {count} runs in one; give a lone one: its command with run.seeds 1 and its seed")
     if not (path / "result.json").exists():
         raise UserError(f"{path} is not finished: run its command again, it continues where it stopped")
     return saved
 
 
 def _newest_state(
-    path: Path, algorithm: loop.Algorithm, keys: loop.Keys, hp: Any, cfg: Any, dataset: Dataset
+    path: Path, algorithm: loop.Algorithm, keys: loop.Keys, hp: Any, cfg: Any, dataset: Dataset | None
 ) -> tuple[int, Any]:
-    data = algorithm.Batch(dataset.train.images, dataset.train.labels)
+    data = algorithm.Batch(*(() if dataset is None else (dataset.train.images, dataset.train.labels)))
     metrics = len(loop.metric_names(algorithm, keys.init, hp, data, cfg))
     like = jax.jit(partial(loop.start, algorithm, cfg=cfg, metrics=metrics))(keys.init, hp)
     checkpoints = Checkpoints(path / "checkpoints", 1)

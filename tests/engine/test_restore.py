@@ -50,6 +50,9 @@ def test_what_is_no_finished_run_of_the_algorithm_is_said(make_settings, tmp_pat
         restore(path, vae)
     with pytest.raises(UserError, match=r"is a run of tiny, not of one or other$"):
         restore(path, autoencoder, ("one", "other"))
+    many, _ = go(make_settings(name="many", epochs=1, seeds=2))
+    with pytest.raises(UserError, match="holds 2 runs in one"):
+        restore(many, autoencoder)
     (path / "result.json").unlink()
     with pytest.raises(UserError, match="is not finished"):
         restore(path, autoencoder)

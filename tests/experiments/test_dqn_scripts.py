@@ -12,6 +12,7 @@ from PIL import Image
 
 from jaxgen.algorithms import dqn
 from jaxgen.engine import cli, metrics
+from jaxgen.engine.restore import restore
 from jaxgen.engine.train import train
 from jaxgen.errors import SettingError
 
@@ -108,6 +109,7 @@ def test_resumed_equals_uninterrupted(script, tmp_path):
         states = []
         settings = dataclasses.replace(settings, run=changed)
         path = train("dqn_cartpole", dqn, settings, lambda drawing: states.append(drawing.state))
+        jax.tree.map(np.testing.assert_array_equal, restore(path, dqn).state, states[-1])
         return states[-1], metrics.read(path / "metrics.jsonl")
 
     whole, rows = go("whole", epochs=2)

@@ -14,6 +14,7 @@ from typing import Literal
 
 from jaxgen.algorithms import dqn
 from jaxgen.engine import cli
+from jaxgen.engine import settings as settings_lib
 from jaxgen.engine.settings import RunSettings
 from jaxgen.engine.train import Train, train
 
@@ -77,6 +78,7 @@ PRESETS = {"solve": SOLVE, "chapter": CHAPTER}
 
 def main(settings: Settings, train: Train = train) -> None:
     config, run = settings.config, settings.run
+    settings_lib.validate(run)
     steps = run.epochs * config.steps_per_epoch
     dqn.check_budget(config, steps)
     if config.schedule != "constant" and not settings.hparams.schedule_steps:

@@ -40,6 +40,8 @@ def start(run: RunSettings) -> None:
     explicit: tuple[Any, Any, Any] = (None, None, None)
     if run.coordinator:
         explicit = (run.coordinator, run.processes, run.process)
+    where = f"at {run.coordinator}" if run.coordinator else "that run.distributed looks for in the environment"
+    _say_at_abort(f"could not meet the other processes {where} in {max(run.patience, 60)} seconds")
     try:
         jax.distributed.initialize(
             explicit[0],
@@ -52,7 +54,6 @@ def start(run: RunSettings) -> None:
         )
     except (RuntimeError, ValueError, OSError) as error:
         reason = (str(error).splitlines() or [""])[0][:200]
-        where = f"at {run.coordinator}" if run.coordinator else "that run.distributed looks for in the environment"
         raise UserError(f"could not meet the other processes {where}: {reason}") from error
 
 
@@ -115,11 +116,7 @@ def together() -> Iterator[None]:
     if not jax.distributed.is_initialized():
         yield
         return
-    handler = _AT_ABORT(lambda number: _leave(f"error: {LOST}", 1))
-    libc = ctypes.CDLL(None)
-    libc.signal.argtypes, libc.signal.restype = [ctypes.c_int, _AT_ABORT], ctypes.c_void_p
-    libc.signal(signal.SIGABRT, handler)
-    _KEPT.append(handler)
+    _say_at_abort(LOST)
     try:
         yield
     except (UserError, OSError, KeyboardInterrupt):
@@ -133,6 +130,15 @@ def together() -> Iterator[None]:
 _AT_ABORT = ctypes.CFUNCTYPE(None, ctypes.c_int)
 _KEPT: list[Any] = []
 """C code holds these functions."""
+
+
+def _say_at_abort(message: str) -> None:
+    """What stands last on the terminal when JAX's own threads abort the process."""
+    handler = _AT_ABORT(lambda number: _leave(f"error: {message}", 1))
+    libc = ctypes.CDLL(None)
+    libc.signal.argtypes, libc.signal.restype = [ctypes.c_int, _AT_ABORT], ctypes.c_void_p
+    libc.signal(signal.SIGABRT, handler)
+    _KEPT.append(handler)
 
 
 def _leave(message: str, code: int) -> None:

@@ -22,7 +22,7 @@ from typing import Literal
 
 import tyro
 
-from jaxgen.engine import cli, devices
+from jaxgen.engine import cli, devices, rundir
 from jaxgen.errors import SettingError, UserError, check_at_least
 
 
@@ -73,7 +73,7 @@ def main() -> None:
         import optuna  # noqa: F401
     except ImportError:
         raise UserError('a search needs Optuna, which is not installed: pip install -e ".[search]"') from None
-    from jaxgen.sweep import experiment, fields, groups, objective, probe, search, space
+    from jaxgen.sweep import experiment, fields, objective, probe, search, space
     from jaxgen.sweep.study import Study
 
     chosen = experiment.load(experiment.find(settings.experiment, Path(__file__).parent), args)
@@ -83,7 +83,7 @@ def main() -> None:
     devices.place(chosen.settings.run.cpu_devices, min(settings.batch, settings.trials))
     cfg, data = probe.configured(chosen, {})
     by = objective.of(chosen, cfg, data, settings.metric, settings.maximise)
-    directory = groups.directory_of(chosen, "search")
+    directory = rundir.create(f"search_{chosen.name}", chosen.settings.run)
     search.check_same(directory, chosen, settings.axis, by, shlex.join(["python", *sys.argv]))
     wanted = search.Plan(settings.trials, settings.batch, settings.sampler, settings.pruner, settings.search_seed)
     if settings.ray is not None:

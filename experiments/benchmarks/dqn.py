@@ -10,7 +10,6 @@ cores, the seeds placed on them. PureJaxRL runs with JAX's own threads, as its c
 """
 
 import itertools
-import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.measuring import Measurement, Row, compare, interleave, left_out, say
 from benchmarks.worker import Worker
+from jaxgen.engine.devices import cores
 from jaxgen.errors import UserError, check_at_least, refuse
 
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
@@ -81,12 +81,12 @@ class Dqn(Measurement):
 
     def measure(self) -> Iterator[Row]:
         """First the processor's own limit, then a row for each number of seeds and peer."""
-        limits = {cores: peak_gflops(cores) for cores in (1, _cores())}
-        say(", ".join(f"matrix products on {cores} core(s): {limit:.0f} GFLOP/s" for cores, limit in limits.items()))
+        limits = {count: peak_gflops(count) for count in (1, cores())}
+        say(", ".join(f"matrix products on {count} core(s): {limit:.0f} GFLOP/s" for count, limit in limits.items()))
         for peer in BATCH:
             for count in self.seeds:
                 if peer != "cleanrl" or count == 1:
-                    yield from self._point(peer, count, limits[1 if count % _cores() else _cores()])
+                    yield from self._point(peer, count, limits[1 if count % cores() else cores()])
 
     def _point(self, peer: str, count: int, limit: float) -> Iterator[Row]:
         steps = 1_000 if count == 1 else 100  # a call must be long beside what calling costs
@@ -130,12 +130,8 @@ def update_flop(peer: str) -> float:
 
 def _our_flags(count: int) -> str:
     """One thread; with several seeds a virtual device for each core."""
-    cores = _cores() if count % _cores() == 0 else 1
-    return f"{ONE_THREAD} --xla_force_host_platform_device_count={cores}"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    devices = cores() if count % cores() == 0 else 1
+    return f"{ONE_THREAD} --xla_force_host_platform_device_count={devices}"
 
 
 def _ready(runs: dict[str, Worker]) -> dict[str, Any]:

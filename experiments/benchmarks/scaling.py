@@ -11,13 +11,13 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from benchmarks.measuring import Measurement, Row, Run, compare, interleave, say
-from benchmarks.train import MODELS, images
+from benchmarks.measuring import Row, Run, compare, interleave, say
+from benchmarks.train import MODELS, OfModels, images
 from jaxgen import data as data_lib
 from jaxgen.engine import devices, loop, parallel
 from jaxgen.engine.programs import Programs
 from jaxgen.engine.streaming import Stream
-from jaxgen.errors import UserError, check_at_least, check_choice
+from jaxgen.errors import UserError, check_at_least
 
 PLAIN, OURS = "one device", "ours"
 
@@ -46,21 +46,7 @@ def runner(programs: Programs, per_epoch: int) -> Run:
 
 
 @dataclass(frozen=True)
-class _Models(Measurement):
-    models: tuple[str, ...] = ()
-    """Models to measure."""
-    steps: int = 0
-    """Training steps a measurement; 0: about `seconds` long."""
-    seconds: float = 2.0
-    """Length of a measurement with `steps` 0."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_at_least("steps", self.steps, 0)
-        check_at_least("seconds", self.seconds, 0.01)
-        for model in self.models:
-            check_choice("models", model, MODELS)
-
+class _Models(OfModels):
     def conclude(self, rows: list[Row]) -> Iterator[str]:
         """Nothing more to say."""
         return iter(())

@@ -78,8 +78,8 @@ MODELS = {
 
 
 @dataclass(frozen=True)
-class Train(Measurement):
-    """Milliseconds of a training step: ours, PyTorch (eager and compiled) and Keras."""
+class OfModels(Measurement):
+    """What measurements of training steps have in common."""
 
     models: tuple[str, ...] = tuple(MODELS)
     """Models to measure."""
@@ -87,8 +87,6 @@ class Train(Measurement):
     """Training steps a measurement; 0: about `seconds` long."""
     seconds: float = 2.0
     """Length of a measurement with `steps` 0."""
-    compiled: bool = True
-    """Measure torch.compile, which builds its programs first: up to minutes a model."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -96,6 +94,14 @@ class Train(Measurement):
         check_at_least("seconds", self.seconds, 0.01)
         for model in self.models:
             check_choice("models", model, MODELS)
+
+
+@dataclass(frozen=True)
+class Train(OfModels):
+    """Milliseconds of a training step: ours, PyTorch (eager and compiled) and Keras."""
+
+    compiled: bool = True
+    """Measure torch.compile, which builds its programs first: up to minutes a model."""
 
     def measure(self) -> Iterator[Row]:
         """One row a model and peer."""

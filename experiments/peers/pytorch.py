@@ -9,6 +9,29 @@ import torch
 from torch import nn
 
 
+def training(
+    images: np.ndarray, batch_size: int, update: Callable[[torch.Tensor], torch.Tensor]
+) -> Callable[[int], float]:
+    """A function that makes n updates on batches of bytes (N, H, W, C), shuffled each epoch, and returns the seconds.
+
+    `update` takes bytes (B, C, H, W), moves its model and returns a loss.
+    """
+    data = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
+    per_epoch = len(data) // batch_size
+
+    def run(steps: int) -> float:
+        began = time.perf_counter()
+        for step in range(steps):
+            if step % per_epoch == 0:
+                order = torch.randperm(len(data))
+            at = (step % per_epoch) * batch_size
+            loss = update(data[order[at : at + batch_size]])
+        loss.item()
+        return time.perf_counter() - began
+
+    return run
+
+
 class _Upsample(nn.Upsample):
     def __init__(self) -> None:
         super().__init__(scale_factor=2, mode="nearest")
@@ -43,7 +66,6 @@ def autoencoder_trainer(
     """A function that makes n updates on bytes (N, H, W, C) and returns the seconds they took."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
     model = (dense_autoencoder() if net == "dense" else conv_autoencoder()).to(memory_format=layout)
-    data = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
     optimizer: torch.optim.Optimizer
     if net == "dense":
         optimizer = torch.optim.Adamax(model.parameters(), lr=1e-2, eps=1e-7)
@@ -54,20 +76,13 @@ def autoencoder_trainer(
         return nn.functional.binary_cross_entropy_with_logits(model(x), x, reduction="none").sum((1, 2, 3)).mean()
 
     loss_function = torch.compile(loss_of) if compiled else loss_of
-    per_epoch = len(data) // batch_size
 
-    def run(steps: int) -> float:
-        began = time.perf_counter()
-        for step in range(steps):
-            if step % per_epoch == 0:
-                order = torch.randperm(len(data))
-            at = (step % per_epoch) * batch_size
-            x = (data[order[at : at + batch_size]].float() / 255).contiguous(memory_format=layout)
-            optimizer.zero_grad(set_to_none=True)
-            loss = loss_function(x)
-            loss.backward()
-            optimizer.step()
-        loss.item()
-        return time.perf_counter() - began
+    def update(batch: torch.Tensor) -> torch.Tensor:
+        x = (batch.float() / 255).contiguous(memory_format=layout)
+        optimizer.zero_grad(set_to_none=True)
+        loss = loss_function(x)
+        loss.backward()
+        optimizer.step()
+        return loss
 
-    return run
+    return training(images, batch_size, update)

@@ -1,11 +1,11 @@
 """PyTorch doing the work of jaxgen's GAN steps: the same nets, losses, optimisers, batches, dropout and precision."""
 
 import itertools
-import time
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from peers.pytorch import training
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -73,7 +73,6 @@ def gan_trainer(
     smoothing = 0.0 if model == "dense_gan" else 0.05
     real_label, fake_label = torch.full((batch_size,), 1 - smoothing), torch.full((batch_size,), smoothing)
     labels = torch.cat([real_label, fake_label])
-    data = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
     optimizers = [torch.optim.RMSprop(net.parameters(), lr=1e-4, alpha=0.9, eps=1e-7) for net in made]
     of_generator, of_discriminator = (list(net.parameters()) for net in (generator, discriminator))
 
@@ -83,23 +82,16 @@ def gan_trainer(
         return binary_cross_entropy_with_logits(logits[batch_size:], real_label), of_both
 
     losses_function = torch.compile(losses_of) if compiled else losses_of
-    per_epoch = len(data) // batch_size
 
-    def run(steps: int) -> float:
-        began = time.perf_counter()
-        for step in range(steps):
-            if step % per_epoch == 0:
-                order = torch.randperm(len(data))
-            at = (step % per_epoch) * batch_size
-            real = (data[order[at : at + batch_size]].float() / 127.5 - 1).contiguous(memory_format=layout)
-            generator_loss, discriminator_loss = losses_function(real, torch.randn(batch_size, NOISE))
-            grads = torch.autograd.grad(generator_loss, of_generator, retain_graph=True)
-            grads += torch.autograd.grad(discriminator_loss, of_discriminator)
-            for parameter, grad in zip(of_generator + of_discriminator, grads, strict=True):
-                parameter.grad = grad
-            for optimizer in optimizers:
-                optimizer.step()
-        generator_loss.item()
-        return time.perf_counter() - began
+    def update(batch: torch.Tensor) -> torch.Tensor:
+        real = (batch.float() / 127.5 - 1).contiguous(memory_format=layout)
+        generator_loss, discriminator_loss = losses_function(real, torch.randn(batch_size, NOISE))
+        grads = torch.autograd.grad(generator_loss, of_generator, retain_graph=True)
+        grads += torch.autograd.grad(discriminator_loss, of_discriminator)
+        for parameter, grad in zip(of_generator + of_discriminator, grads, strict=True):
+            parameter.grad = grad
+        for optimizer in optimizers:
+            optimizer.step()
+        return generator_loss
 
-    return run
+    return training(images, batch_size, update)

@@ -1,12 +1,11 @@
 """PyTorch doing the work of jaxgen's VAE training steps: the same nets, losses, optimisers, batches and precision."""
 
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from peers.pytorch import _Upsample
+from peers.pytorch import _Upsample, training
 from torch import nn
 from torch.nn import functional
 
@@ -92,7 +91,6 @@ def vae_trainer(
     layout = torch.channels_last if channels_last else torch.contiguous_format
     vae = {"mlp_vae": mlp, "mnist_vae": mnist, "flower_vae": flower}[model]()
     nets = nn.ModuleList([vae.encoder, vae.decoder]).to(memory_format=layout)
-    data = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
     optimizer: torch.optim.Optimizer
     if model == "mlp_vae":
         optimizer = torch.optim.Adam(nets.parameters(), lr=1e-3, eps=1e-7)
@@ -105,21 +103,14 @@ def vae_trainer(
         return (each.sum((1, 2, 3)) + vae.beta * rate).mean()
 
     loss_function = torch.compile(loss_of) if compiled else loss_of
-    per_epoch = len(data) // batch_size
 
-    def run(steps: int) -> float:
-        began = time.perf_counter()
-        for step in range(steps):
-            if step % per_epoch == 0:
-                order = torch.randperm(len(data))
-            at = (step % per_epoch) * batch_size
-            x = data[order[at : at + batch_size]].float() / 255
-            x = (torch.bernoulli(x) if vae.binarise else x).contiguous(memory_format=layout)
-            optimizer.zero_grad(set_to_none=True)
-            loss = loss_function(x)
-            loss.backward()
-            optimizer.step()
-        loss.item()
-        return time.perf_counter() - began
+    def update(batch: torch.Tensor) -> torch.Tensor:
+        x = batch.float() / 255
+        x = (torch.bernoulli(x) if vae.binarise else x).contiguous(memory_format=layout)
+        optimizer.zero_grad(set_to_none=True)
+        loss = loss_function(x)
+        loss.backward()
+        optimizer.step()
+        return loss
 
-    return run
+    return training(images, batch_size, update)

@@ -166,8 +166,7 @@ def validate(hp: HParams, cfg: Config) -> None:
         refuse(
             "hparams.epsilon_end", hp.epsilon_end, "more than 0, as epsilon_start, with epsilon_schedule exponential"
         )
-    if cfg.schedule != "constant" and hp.schedule_steps < 1:
-        refuse("hparams.schedule_steps", hp.schedule_steps, f"at least 1 with config.schedule {cfg.schedule}")
+    schedules.validate(cfg.schedule, hp.schedule_steps)
     environments.make(cfg.environment)
 
 

@@ -6,7 +6,15 @@ from typing import Any, Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxgen.errors import refuse
+
 Schedule = Literal["constant", "linear", "cosine", "stages"]
+
+
+def validate(schedule: Schedule, steps: float) -> None:
+    """Refuses a schedule without a length."""
+    if schedule != "constant" and steps < 1:
+        refuse("hparams.schedule_steps", steps, f"at least 1 with config.schedule {schedule}")
 
 
 def learning_rate(

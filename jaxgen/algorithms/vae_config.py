@@ -131,5 +131,4 @@ def validate(hp: HParams, cfg: Config) -> None:
         check_at_least(f"hparams.{field}", getattr(hp, field), 0)
     if not 0 < hp.scale < float("inf"):
         refuse("hparams.scale", hp.scale, "a number > 0")
-    if cfg.schedule != "constant" and hp.schedule_steps < 1:
-        refuse("hparams.schedule_steps", hp.schedule_steps, f"at least 1 with config.schedule {cfg.schedule}")
+    schedules.validate(cfg.schedule, hp.schedule_steps)

@@ -122,7 +122,8 @@ def find(experiment: str, settings: Any, members: Members | None = None) -> Path
     return path
 
 
-def _create(experiment: str, run: settings_lib.RunSettings) -> Path:
+def create(experiment: str, run: settings_lib.RunSettings) -> Path:
+    """The folder `run.name`, made if it is not there; without a name a new one, the experiment's and a number."""
     run.root.mkdir(parents=True, exist_ok=True)
     if run.name is not None:
         (run.root / run.name).mkdir(exist_ok=True)
@@ -164,7 +165,7 @@ def open_run(
     path = find(experiment, settings, members)
     new = path is None
     if path is None:
-        path = _create(experiment, settings.run)
+        path = create(experiment, settings.run)
     lock = _lock(path)
     if not new:
         saved = read_json(path / "settings.json")["data"]

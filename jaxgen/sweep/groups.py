@@ -1,13 +1,11 @@
 """A group is a run of many members: trained by `train`, in a run directory of its own in the sweep's."""
 
-import contextlib
-import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxgen.engine import metrics
+from jaxgen.engine import metrics, rundir
 from jaxgen.engine.drawing import Drawing
 from jaxgen.engine.files import read_json, write_json
 from jaxgen.engine.guard import NonFiniteError
@@ -73,25 +71,9 @@ def run_all(experiment: Experiment, planned: Sequence[Group], directory: Path) -
     return outcomes
 
 
-def directory_of(experiment: Experiment, kind: str) -> Path:
-    """The directory of a sweep or search, made if it is not there; a numbered one where no name is given."""
-    run_settings = experiment.settings.run
-    run_settings.root.mkdir(parents=True, exist_ok=True)
-    if run_settings.name is not None:
-        path = run_settings.root / run_settings.name
-        path.mkdir(exist_ok=True)
-        return path
-    for number in itertools.count(1):
-        with contextlib.suppress(FileExistsError):
-            path = run_settings.root / f"{kind}_{experiment.name}-{number:03d}"
-            path.mkdir()
-            break
-    return path
-
-
 def open_directory(experiment: Experiment, planned: Sequence[Group], record: dict[str, Any]) -> Path:
     """The sweep's directory, after a check that what is in it is of the same plan."""
-    path, groups = directory_of(experiment, "sweep"), plan.to_json(planned)
+    path, groups = rundir.create(f"sweep_{experiment.name}", experiment.settings.run), plan.to_json(planned)
     saved = path / "sweep.json"
     if saved.exists():
         found = read_json(saved)

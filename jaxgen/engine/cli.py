@@ -2,10 +2,8 @@
 
 import contextlib
 import ctypes
-import hashlib
 import io
 import os
-import platform
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +14,7 @@ from typing import Any, TypeVar
 import jax
 import tyro
 
-from jaxgen.engine import devices, processes
+from jaxgen.engine import devices, machine, processes
 from jaxgen.errors import SettingError, UserError, check_choice
 
 S = TypeVar("S")
@@ -57,11 +55,13 @@ def _one_line(box: str) -> str:
 def use_compilation_cache() -> None:
     """Keeps compiled programs on disk between processes, one folder a kind of machine.
 
+    Code compiled for one processor must not be loaded on another that shares the disk.
+
     `JAX_COMPILATION_CACHE_DIR` chooses another folder; set to the empty string it turns the cache off.
     """
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(cache / "jaxgen" / "xla" / _machine()))
+        jax.config.update("jax_compilation_cache_dir", str(cache / "jaxgen" / "xla" / machine.instructions()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
@@ -97,16 +97,6 @@ def keep_freed_memory() -> None:
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX, _MADV_HUGEPAGE = -1, -3, -8, 14
 """Names of options in glibc's malloc.h and Linux's mman.h."""
 _HUGE_PAGE_BYTES = 2**21
-
-
-def _machine() -> str:
-    """Names the processor's abilities: code compiled for one must not be loaded on another that shares the disk."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-        abilities = next((line for line in text.splitlines() if line.startswith(("flags", "Features"))), "")
-    except OSError:
-        abilities = platform.processor()
-    return f"{platform.machine()}-{hashlib.sha256(abilities.encode()).hexdigest()[:12]}"
 
 
 def chosen(presets: Mapping[str, S], args: Sequence[str]) -> S:

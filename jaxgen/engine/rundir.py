@@ -1,40 +1,37 @@
 """A run directory, complete in itself.
 
 settings.json      experiment, every setting, the data set's name and version, the members of a population
-sessions.json      for each process that worked on it: command, versions, git revision, devices
+sessions.json      for each process that worked on it: command, versions, revision, processor, devices, options of JAX
 metrics.jsonl      one row a logging interval and one an evaluation
 checkpoints/       orbax; figures/; tensorboard/ on request
 result.json        written last: the run is finished
 """
 
-import fcntl
-import importlib.metadata
 import os
-import platform
 import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import jax
 import numpy as np
 
+from jaxgen.data.cache import warn
 from jaxgen.data.dataset import Dataset
+from jaxgen.engine import lock as lock_lib
+from jaxgen.engine import machine
 from jaxgen.engine import settings as settings_lib
 from jaxgen.engine.files import read_json, write_json
 from jaxgen.engine.loop import named_leaves
 from jaxgen.engine.members import Members
 from jaxgen.errors import SettingError, UserError
 
-PACKAGES = ("jaxgen", "jax", "jaxlib", "flax", "optax", "distrax", "gymnax", "rlax", "orbax-checkpoint", "numpy")
-
 
 class RunDirectory:
     """An open run directory; only one process holds it at a time."""
 
-    def __init__(self, path: Path, lock: IO[str]) -> None:
+    def __init__(self, path: Path, lock: lock_lib.Lock) -> None:
         self.path = path
         self._lock = lock
 
@@ -60,16 +57,13 @@ class RunDirectory:
 
     def close(self) -> None:
         """Lets other processes have it."""
-        self._lock.close()
+        self._lock.release()
 
 
-def _lock(path: Path) -> IO[str]:
-    lock = open(path / ".lock", "w")  # noqa: SIM115 - held until the run ends
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise UserError(f"{path} is in use by another process; wait for it or give another run.name") from None
+def _lock(path: Path) -> lock_lib.Lock:
+    lock = lock_lib.attempt(path / ".lock")
+    if lock is None:
+        raise UserError(f"{path} is in use by another process; wait for it or give another run.name")
     return lock
 
 
@@ -93,10 +87,7 @@ def _session() -> dict[str, Any]:
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "command": _command(),
         "git_revision": _git_revision(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "devices": [str(device) for device in jax.devices()],
+        **machine.description(),
     }
 
 
@@ -176,7 +167,12 @@ def open_run(
         record["members"] = _describe_members(members)
     sessions_file = path / "sessions.json"
     sessions = read_json(sessions_file) if sessions_file.exists() else []
-    write_json(sessions_file, [*sessions, _session()])
+    session = _session()
+    if sessions and (path / "checkpoints").exists():
+        warning = machine.warning(sessions[-1], session)
+        if warning:
+            warn(f"{path} continues: {warning}")
+    write_json(sessions_file, [*sessions, session])
     write_json(path / "settings.json", record)
     os.makedirs(path / "figures", exist_ok=True)
     return RunDirectory(path, lock)

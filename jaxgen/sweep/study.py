@@ -6,18 +6,18 @@ checkpoint. So no trial is lost, and none run twice.
 """
 
 import contextlib
-import fcntl
 import uuid
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
+from jaxgen.engine import lock
 from jaxgen.sweep import plan
 from jaxgen.sweep.space import Space
 
@@ -33,16 +33,15 @@ class _JournalLock(JournalFileOpenLock):
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
         self._path = path
-        self._file: IO[str] | None = None
+        self._lock: lock.Lock | None = None
 
     def acquire(self) -> bool:
-        self._file = open(self._path, "w")  # noqa: SIM115 - held until it is released
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._lock = lock.acquire(self._path)
         return True
 
     def release(self) -> None:
-        if self._file is not None:
-            self._file.close()
+        if self._lock is not None:
+            self._lock.release()
 
 
 class Study:
@@ -70,32 +69,28 @@ class Study:
 
     def __exit__(self, *error: object) -> None:
         """Says that this worker is gone."""
-        self._alive.close()
+        self._alive.release()
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        with open(self.directory / ".study-lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        held = lock.acquire(self.directory / ".study-lock")
+        try:
             yield
+        finally:
+            held.release()
 
-    def _register(self) -> tuple[int, IO[str]]:
+    def _register(self) -> tuple[int, lock.Lock]:
         """The lowest number no living worker has, and the lock that holds it."""
         number = 0
-        while (lock := self._try(number)) is None:
+        while (alive := self._try(number)) is None:
             number += 1
-        return number, lock
+        return number, alive
 
-    def _try(self, worker: int) -> IO[str] | None:
+    def _try(self, worker: int) -> lock.Lock | None:
         """The worker's lock, if nobody has it."""
         folder = self.directory / "workers"
         folder.mkdir(exist_ok=True)
-        lock = open(folder / f"{worker}.lock", "w")  # noqa: SIM115 - held as long as the worker lives
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            return None
-        return lock
+        return lock.attempt(folder / f"{worker}.lock")
 
     def claim(self) -> list[FrozenTrial]:
         """The trials of one batch whose worker has died, now this worker's.
@@ -119,10 +114,10 @@ class Study:
             return True
         if worker["number"] == self.worker:  # of one that had this number before
             return worker["session"] != self._session
-        lock = self._try(worker["number"])
-        if lock is not None:
-            lock.close()
-        return lock is not None
+        alive = self._try(worker["number"])
+        if alive is not None:
+            alive.release()
+        return alive is not None
 
     def _own(self, trial: FrozenTrial) -> None:
         self.handle(trial).set_user_attr(WORKER, {"number": self.worker, "session": self._session})

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jaxgen.data.prepared import unknown
-from jaxgen.data.tfds import features
+from jaxgen.data.tfds import features, has_array_record
 from jaxgen.errors import SettingError, UserError
 
 CONNECT_SECONDS = 10.0
@@ -31,7 +31,7 @@ def check_known(name: str) -> None:
 
 
 def prepare(name: str, data_dir: Path) -> Path:
-    """Downloads the set and writes it as array_record below `data_dir`; returns its folder.
+    """Downloads the set and writes it below `data_dir`; returns its folder.
 
     TFDS works in a folder of another name and renames it when done, so that half a preparation is never found.
     Raises UserError, one line with both remedies, if TensorFlow or the network is missing.
@@ -46,7 +46,8 @@ def prepare(name: str, data_dir: Path) -> Path:
     config = tfds.download.DownloadConfig(try_download_gcs=False)
     try:
         with _impatient():
-            builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
+            file_format = "array_record" if has_array_record() else "tfrecord"
+            builder = tfds.builder(name, data_dir=data_dir, file_format=file_format)
             features(name, builder.info)
             builder.download_and_prepare(download_config=config)
     except SettingError:

@@ -47,7 +47,7 @@ def _is_version(path: Path) -> bool:
 def _default_config(base: Path) -> str:
     """The configuration TFDS noted as the default of a set that has several, else the empty string."""
     try:
-        return json.loads((base / ".config" / "metadata.json").read_text())["default_config_name"]
+        return json.loads((base / ".config" / "metadata.json").read_text(encoding="utf-8"))["default_config_name"]
     except (OSError, ValueError, KeyError):
         return ""
 
@@ -63,7 +63,7 @@ def _missing_file(folder: Path) -> str | None:
 def shards(folder: Path) -> dict[str, list[Path]]:
     """The record files of every split, from `dataset_info.json`."""
     try:
-        info = json.loads((folder / "dataset_info.json").read_text())
+        info = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
         return {split["name"]: _shard_paths(folder, info, split) for split in info["splits"]}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(

@@ -1,6 +1,7 @@
 """Image-classification sets of TensorFlow Datasets, read from a prepared directory without TensorFlow."""
 
 import hashlib
+import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from textwrap import shorten
@@ -164,7 +165,7 @@ def _decode_split(name: str, builder: Any, split: str, decode: Decoder) -> Split
         if count != promised:
             raise ValueError(f"{count} records instead of {promised}")
         return _fill(name, split, records, decode)
-    except SettingError:
+    except UserError:
         raise
     except MemoryError as error:
         raise UserError(f"{name} does not fit into memory ({error}): try a smaller --data.size") from error
@@ -208,7 +209,17 @@ def _records(builder: Any, split: str) -> Any:
         from jaxgen.data.tfrecord import TFRecords
 
         return TFRecords([Path(path) for path in builder.info.splits[split].filepaths])
+    if not has_array_record():
+        raise UserError(
+            f"{builder.data_path} is stored as array_record: reading it needs the package array-record, which is not "
+            "installed (Windows has none); prepare the set again on this machine, it is then stored as tfrecord"
+        )
     return builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
+
+
+def has_array_record() -> bool:
+    """Whether files of the format array_record can be read and written; without, sets are stored as TFRecord."""
+    return importlib.util.find_spec("array_record") is not None
 
 
 def _sizes_differ(name: str, first: tuple[int, ...], second: tuple[int, ...]) -> SettingError:

@@ -21,7 +21,7 @@ from jax.experimental import multihost_utils
 
 from jaxgen.engine import settings as settings_lib
 from jaxgen.engine.settings import RunSettings
-from jaxgen.errors import UserError
+from jaxgen.errors import UserError, refuse
 
 _FAREWELL = 3600
 """Seconds the first to finish wait for the others, such as the one that draws."""
@@ -35,6 +35,9 @@ def start(run: RunSettings) -> None:
     """
     if not (run.distributed or run.coordinator):
         return
+    if sys.platform == "win32":
+        field = "coordinator" if run.coordinator else "distributed"
+        refuse(f"run.{field}", getattr(run, field), "nothing on Windows, where JAX's processes cannot work together")
     jax.config.update("jax_enable_preemption_service", False)  # signals are ours, between chunks
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     explicit: tuple[Any, Any, Any] = (None, None, None)

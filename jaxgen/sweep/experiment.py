@@ -67,7 +67,9 @@ def _handed_over(main: Callable[..., None], settings: Any) -> tuple[str, Algorit
 def find(name: str, folder: Path) -> Path:
     """The script of the experiment `name` in `folder`; refuses what trains nothing."""
     path = folder / f"{name.removesuffix('.py')}.py"
-    known = sorted(script.stem for script in folder.glob("*.py") if "train: Train = train" in script.read_text())
+    known = sorted(
+        script.stem for script in folder.glob("*.py") if "train: Train = train" in script.read_text(encoding="utf-8")
+    )
     if path.stem not in known:
         raise SettingError(f"{name!r} is no experiment that trains: one of {', '.join(known)}{nearest(name, known)}")
     return path

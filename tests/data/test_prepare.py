@@ -42,6 +42,21 @@ def test_without_tensorflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "(TensorFlow is not installed)" in refusal(tmp_path)
 
 
+@pytest.mark.parametrize(("there", "file_format"), [(True, "array_record"), (False, "tfrecord")])
+def test_sets_are_stored_in_a_format_that_can_be_read_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool, file_format: str
+) -> None:
+    import tensorflow_datasets
+
+    def builder(name: str, data_dir: Path, file_format: str) -> None:
+        raise RuntimeError(f"asked for {file_format}")
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    monkeypatch.setattr(prepare, "has_array_record", lambda: there)
+    monkeypatch.setattr(tensorflow_datasets, "builder", builder)
+    assert f"(RuntimeError: asked for {file_format})" in refusal(tmp_path)
+
+
 def test_requests_get_time_limits_and_lose_them_again() -> None:
     import requests
 

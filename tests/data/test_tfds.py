@@ -33,6 +33,20 @@ def test_reads_what_was_written(tiny: type, tmp_path: Path, file_format: str, ch
     assert (dataset.name, dataset.version, dataset.class_names) == ("toy", "1.0.0", ("0", "1", "2"))
 
 
+def test_without_array_record_only_its_own_files_are_refused(
+    tiny: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = {"train": tiny.pictures(9), "test": tiny.pictures(3)}
+    for file_format in ("array_record", "tfrecord"):
+        tiny.write_set(tmp_path / file_format, splits, file_format=file_format)
+    monkeypatch.setitem(sys.modules, "array_record", None)
+    assert len(load(tmp_path / "tfrecord").train.labels) == 9
+    for read in (load, lambda folder: tfds.stream("toy", folder, None, 0.25)):
+        with pytest.raises(UserError, match="array_record: reading it needs the package array-record, which") as error:
+            read(tmp_path / "array_record")
+        assert "\n" not in str(error.value)
+
+
 def test_more_records_than_a_chunk_keep_their_order(
     tiny: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

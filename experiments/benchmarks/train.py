@@ -62,7 +62,9 @@ MODELS = {
         cfg=autoencoder.Config(net="conv", optimizer="rmsprop", batch_size=64), hp=autoencoder.HParams(), net="conv"
     ),
     "mlp_vae": _vae(cfg=vae.Config(inputs="binarised"), hp=vae.HParams(), net="mlp_vae", layouts=(False,)),
-    "mnist_vae": _vae(cfg=_one_sample(net="conv", latent_size=2, batch_size=32), hp=vae.HParams(), net="mnist_vae"),
+    "mnist_vae": _vae(
+        cfg=_one_sample(net="conv", latent_size=2, batch_size=32), hp=vae.HParams(learning_rate=2e-3), net="mnist_vae"
+    ),
     "flower_vae": _vae(
         cfg=_one_sample(net="flower", image_shape=(80, 80, 3), latent_size=10, posterior="full", batch_size=20),
         hp=vae.HParams(learning_rate=3e-4, beta=0.0006),

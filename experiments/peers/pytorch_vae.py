@@ -95,7 +95,7 @@ def vae_trainer(
     if model == "mlp_vae":
         optimizer = torch.optim.Adam(nets.parameters(), lr=1e-3, eps=1e-7)
     else:
-        optimizer = torch.optim.Adamax(nets.parameters(), lr=1e-3 if model == "mnist_vae" else 3e-4, eps=1e-7)
+        optimizer = torch.optim.Adamax(nets.parameters(), lr=2e-3 if model == "mnist_vae" else 3e-4, eps=1e-7)
 
     def loss_of(x: torch.Tensor) -> torch.Tensor:
         code, rate = _code(vae, vae.encoder(x))

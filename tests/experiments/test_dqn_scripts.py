@@ -71,6 +71,10 @@ def test_chapter_is_the_chapters():
     sys.modules["dqn_cartpole"] = module
     spec.loader.exec_module(module)
     cfg, hp = module.CHAPTER.config, module.CHAPTER.hparams
+    numbers = (cfg.optimizer, cfg.loss, cfg.batch_size, cfg.replay_size, cfg.episodes)
+    assert numbers == ("adamax", "squared", 32, 8_000, 100)
+    assert (hp.learning_rate, hp.b1, hp.b2, hp.eps, hp.gamma) == (2e-3, 0.9, 0.999, 1e-7, 0.95)
+    assert 1 + hp.termination_reward == -10
     assert module.CHAPTER.run.epochs * cfg.steps_per_epoch == 100 * 500
     assert sum(a * b + b for a, b in ((4, *cfg.widths[:1]), cfg.widths, (cfg.widths[1], 2))) == 562
     steps = np.arange(0, 1_000, 100)

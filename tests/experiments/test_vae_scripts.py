@@ -1,5 +1,6 @@
 """The scripts of the variational autoencoders, as a person runs them, small."""
 
+import importlib.util
 import json
 import re
 import shutil
@@ -90,6 +91,37 @@ def test_runs_that_cannot_be_evaluated_are_one_line(runs, tmp_path):
     assert done.stderr == "error: samples = 0 is not allowed: at least 1\n"
 
 
+def presets(name, monkeypatch):
+    """The presets of a script."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module.PRESETS
+
+
+@pytest.mark.parametrize(
+    ("script_name", "preset", "beta", "learning_rate", "batch_size", "posterior"),
+    [
+        ("vae_mnist", "chapter", 1.0, 2e-3, 32, "diagonal"),
+        ("vae_mnist", "chapter-effective", 2.0, 2e-3, 32, "diagonal"),
+        ("vae_flowers", "chapter", 3 * 0.0002, 3e-4, 20, "full"),
+        ("vae_flowers", "chapter-effective", 3 * 0.0004, 3e-4, 20, "full"),
+    ],
+)
+def test_the_chapters_presets_are_its_numbers(
+    script_name, preset, beta, learning_rate, batch_size, posterior, monkeypatch
+):
+    """KL weights in units of a cross-entropy summed over pixels and channels: the flowers' count three times."""
+    settings = presets(script_name, monkeypatch)[preset]
+    cfg, hp = settings.config, settings.hparams
+    assert hp.beta == pytest.approx(beta)
+    assert (hp.learning_rate, hp.b1, hp.b2, hp.eps, hp.warm_up_steps) == (learning_rate, 0.9, 0.999, 1e-7, 0)
+    assert (cfg.objective, cfg.rate, cfg.samples, cfg.likelihood) == ("elbo", "sampled", 1, "bernoulli")
+    assert (cfg.inputs, cfg.optimizer, cfg.batch_size, cfg.posterior) == ("grey", "adamax", batch_size, posterior)
+    assert (settings.preset, settings.run.epochs) == (preset, 50)
+
+
 @pytest.mark.parametrize(
     ("name", "args", "said"),
     [
@@ -113,5 +145,6 @@ def test_wrong_settings_are_one_line_before_a_run_begins(name, args, said, tmp_p
 
 def test_help_names_the_presets_and_takes_their_values(tmp_path):
     shown = script("vae_mnist", "--preset", "chapter-effective", "--help", cwd=tmp_path).stdout
-    for part in ("chapter-effective", "0.03125", "--config.latent-size", "--hparams.free-bits"):
+    for part in ("chapter-effective", "--config.latent-size", "--hparams.free-bits"):
         assert part in shown
+    assert re.search(r"--hparams\.beta FLOAT[^-]*\(default: 2\.0\)", shown)

@@ -73,13 +73,15 @@ def pixels(images: UInt8[Array, "b h w c"], keys: Array, cfg: Config) -> Float[A
 
 def _metrics(terms: Terms, cfg: Config) -> Metrics:
     negative_elbo = (terms.distortion + terms.rate).mean()
-    return {
+    metrics = {
         "loss": terms.loss.mean(),
         "distortion": terms.distortion.mean(),
         "rate": terms.rate.mean(),
         "negative_elbo": negative_elbo,
-        "bits_per_dimension": losses.bits_per_dimension(negative_elbo, cfg.image_shape),
     }
+    if cfg.discrete:
+        metrics["bits_per_dimension"] = losses.bits_per_dimension(negative_elbo, cfg.image_shape)
+    return metrics
 
 
 OBJECTIVE = ("test/negative_elbo", False)

@@ -77,6 +77,14 @@ class Config:
             flowers.check_flower_image_shape(self.image_shape)
         _check_combination(self)
 
+    @property
+    def discrete(self) -> bool:
+        """Whether p(x) is a probability of discrete pixels, which alone has bits per dimension.
+
+        A gaussian's is a density, a bernoulli's of grey levels no distribution over them at all.
+        """
+        return self.likelihood == "logistic" or self.inputs != "grey"
+
 
 _CHOICES: dict[str, Any] = {
     "net": Net,

@@ -70,7 +70,7 @@ def evaluate(
         "negative_elbo": negative_elbo,
         "distortion": _mean(judged.distortion),
         "rate": _mean(judged.rate),
-        "bits_per_dimension": float(losses.bits_per_dimension(jnp.float32(negative_elbo["mean"]), cfg.image_shape)),
+        "bits_per_dimension": _bits(negative_elbo["mean"], cfg),
         "negative_log_likelihood": {
             **_mean(-found.estimate),
             "sampling_error": float(np.sqrt(found.variance.astype(np.float64).sum()) / len(found.variance)),
@@ -84,6 +84,11 @@ def evaluate(
         "kl_per_latent": [float(kl) for kl in tested.kls.mean(axis=0)],
         "neighbour_accuracy": _accuracy(of_split(params, train.images, keys["train"]), tested, dataset),
     }
+
+
+def _bits(nats: float, cfg: vae.Config) -> float | None:
+    """None where the pixels are not discrete."""
+    return float(losses.bits_per_dimension(jnp.float32(nats), cfg.image_shape)) if cfg.discrete else None
 
 
 def _accuracy(trained: codes.Posteriors, tested: codes.Posteriors, dataset: Dataset) -> float | None:
@@ -101,7 +106,6 @@ def table(results: dict[str, Any]) -> str:
         ("negative ELBO", _pair(results["negative_elbo"]), "nats per image"),
         ("  distortion", _pair(results["distortion"]), ""),
         ("  rate", _pair(results["rate"]), ""),
-        ("  the ELBO as", f"{results['bits_per_dimension']:.4f}", "bits per dimension"),
         (
             f"-log p(x), {found['samples']} samples",
             _pair(found),
@@ -112,6 +116,8 @@ def table(results: dict[str, Any]) -> str:
         ("active units", f"{results['active_units']} of {results['latents']}", ""),
         ("KL per latent", " ".join(f"{kl:.2f}" for kl in sorted(results["kl_per_latent"], reverse=True)), "nats"),
     ]
+    if results["bits_per_dimension"] is not None:
+        rows.insert(3, ("  the ELBO as", f"{results['bits_per_dimension']:.4f}", "bits per dimension"))
     if results["neighbour_accuracy"] is not None:
         rows.append((f"accuracy of {codes.NEIGHBOURS} neighbours", f"{results['neighbour_accuracy']:.4f}", ""))
     head = f"{results['images']} test images, inputs {results['inputs']}, likelihood {results['likelihood']}"

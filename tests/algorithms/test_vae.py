@@ -73,7 +73,22 @@ def test_the_loss_falls_and_everything_stays_finite(name):
     assert metrics["loss"][-8:].mean() < metrics["loss"][:8].mean()
     assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype("float32")}
     np.testing.assert_allclose(metrics["negative_elbo"], metrics["distortion"] + metrics["rate"], rtol=1e-5)
-    np.testing.assert_allclose(metrics["bits_per_dimension"], metrics["negative_elbo"] / 36 / np.log(2), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["elbo", "threshold", "logistic"])
+def test_bits_per_dimension_of_discrete_pixels(name):
+    cfg, hp = variant(name), hparams()
+    stepped = jax.jit(partial(vae.step, cfg=cfg))(fresh(cfg), batch(), KEY, hp)[1]
+    tested = jax.jit(partial(vae.evaluate, cfg=cfg))(fresh(cfg), batch(), KEY, hp)
+    for metrics in (stepped, tested):
+        np.testing.assert_allclose(metrics["bits_per_dimension"], metrics["negative_elbo"] / 36 / np.log(2), rtol=1e-5)
+
+
+@pytest.mark.parametrize("changes", [{"inputs": "grey"}, {"inputs": "grey", "likelihood": "gaussian"}])
+def test_grey_levels_as_numbers_in_0_1_have_no_bits_per_dimension(changes):
+    cfg, hp = dataclasses.replace(MLP, **changes), hparams()
+    assert "bits_per_dimension" not in jax.eval_shape(partial(vae.step, cfg=cfg), fresh(cfg), batch(), KEY, hp)[1]
+    assert "bits_per_dimension" not in jax.eval_shape(partial(vae.evaluate, cfg=cfg), fresh(cfg), batch(), KEY, hp)
 
 
 @pytest.mark.parametrize(

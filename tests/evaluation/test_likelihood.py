@@ -129,6 +129,12 @@ def test_the_protocol_is_a_function_of_its_seed():
     assert f"{first['negative_elbo']['mean']:.3f} +- " in text
 
 
+def test_grey_levels_have_no_bits_per_dimension():
+    results = judged(3)
+    assert results["bits_per_dimension"] is None
+    assert "bits" not in evaluation.table(results)
+
+
 def test_images_without_labels_have_no_accuracy():
     data = tiny()
     unlabelled = Split(data.test.images, np.full(9, -1, np.int32))

@@ -74,6 +74,7 @@ def test_a_finished_run_is_evaluated_the_same_each_time(runs):
     assert results["inputs"] == "binarised"
     assert results["negative_log_likelihood"]["samples"] == 20
     assert f"{results['negative_elbo']['mean']:.3f} +- " in first.stdout
+    assert f"{results['bits_per_dimension']:.4f}  bits per dimension" in first.stdout
     elbo, likelihood = results["negative_elbo"]["mean"], results["negative_log_likelihood"]["mean"]
     assert 100 < likelihood < elbo < 600
 

@@ -1,7 +1,8 @@
 """Optimisers: the family is static, its numbers are traced.
 
 `optimizer(family, hp)` only builds closures, so it is called again wherever an update is made and its numbers may be
-tracers: a learning rate can be vmapped. Defaults are those of Keras (epsilon 1e-7 added outside the square root).
+tracers: a learning rate can be vmapped. Defaults are those of Keras 2.9: epsilon 1e-7, added outside the square root
+(Keras 3 adds RMSprop's inside).
 """
 
 from dataclasses import dataclass

@@ -2,15 +2,19 @@
 
     python experiments/evaluate_vae.py runs/vae_mnist-001
     python experiments/evaluate_vae.py runs/iwae_mnist-001 --samples 5000
+    python experiments/evaluate_vae.py runs/iwae_mnist-002 --samples 5000 --against runs/iwae_mnist-001
 
 Prints a table and writes evaluation.json into the run directory: test ELBO and its terms, importance-sampled log
-likelihood with its errors, active units, KL per latent, accuracy of nearest neighbours among codes, reconstruction
-error. The same seed gives the same numbers.
+likelihood with its errors, how far the number of codes moves it and its effective samples, active units, KL per latent,
+accuracy of nearest neighbors among codes, reconstruction error. The same seed gives the same numbers.
+
+likelihoods.json beside it holds -log p(x) of each image. --against takes the difference image by image from that of
+another run, evaluated before with the same samples, images and seed.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -25,11 +29,13 @@ class Settings:
     path: Annotated[Path, tyro.conf.Positional] = Path()
     """The run directory."""
     samples: int = 500
-    """Codes an image in the estimate of log p(x)."""
+    """Codes an image in the estimate of log p(x); a multiple of 4."""
     images: int | None = None
     """Only the first so many test images in the estimate of log p(x); default: all."""
     seed: int = 0
     """Root of the draws."""
+    against: Path | None = None
+    """Another run's directory: also print the difference to its -log p(x), paired over images."""
 
 
 def main(settings: Settings) -> None:
@@ -37,24 +43,23 @@ def main(settings: Settings) -> None:
     from jaxgen.algorithms import vae
     from jaxgen.engine.files import write_json
     from jaxgen.engine.restore import restore
+    from jaxgen.evaluation import likelihood
     from jaxgen.evaluation import vae as evaluation
 
-    check_at_least("samples", settings.samples, 1)
+    likelihood.check_samples(settings.samples)
     check_at_least("seed", settings.seed, 0)
     if settings.images is not None:
         check_at_least("images", settings.images, 2)
     if settings.path == Path():
         raise UserError("name the run directory: python experiments/evaluate_vae.py RUN_DIR")
     run = restore(settings.path, vae)
-    results = evaluation.evaluate(
-        run.state.params,
-        run.dataset,
-        run.hp,
-        run.cfg,
-        samples=settings.samples,
-        images=settings.images,
-        seed=settings.seed,
-    )
+    budget: Any = {"samples": settings.samples, "images": settings.images, "seed": settings.seed}
+    conditions = evaluation.conditions(run.dataset, run.cfg, **budget)
+    others = None if settings.against is None else evaluation.read_values(settings.against, conditions)
+    results, values = evaluation.evaluate(run.state.params, run.dataset, run.hp, run.cfg, **budget)
+    if others is not None:
+        results["against"] = {"run": str(settings.against), **likelihood.paired_difference(values, others)}
+    evaluation.write_values(run.path, conditions, values)
     write_json(run.path / "evaluation.json", {"experiment": run.experiment, "data": run.dataset.name, **results})
     print(f"{run.path}: {run.dataset.name}, {evaluation.table(results)}")
 

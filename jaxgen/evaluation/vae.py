@@ -4,8 +4,10 @@ Nats are per image and refer to the pixels that `config.inputs` makes of the ima
 sets of one name are different data.
 """
 
+import hashlib
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +18,13 @@ from jaxtyping import Array, Float
 from jaxgen import losses
 from jaxgen.algorithms import examples, vae
 from jaxgen.data.dataset import Dataset
+from jaxgen.engine.files import read_json, write_json
+from jaxgen.errors import UserError
 from jaxgen.evaluation import codes, likelihood
+from jaxgen.evaluation.likelihood import mean_over_images
+
+VALUES = "likelihoods.json"
+"""File in a run's directory: -log p(x) of each image and what it was estimated with."""
 
 
 class Judged(NamedTuple):
@@ -43,16 +51,47 @@ def judge(params: Any, images: Array, key: Array, hp: vae.HParams, cfg: vae.Conf
     return examples.map_batches(of_batch, split)
 
 
-def _mean(values: np.ndarray) -> dict[str, float]:
-    """The mean over images with its standard error."""
-    values = np.asarray(values, np.float64)
-    return {"mean": float(values.mean()), "standard_error": float(values.std(ddof=1) / np.sqrt(len(values)))}
+class Evaluation(NamedTuple):
+    """The protocol's numbers, as they go into a file, and -log p(x) of each image that it was estimated for, nats."""
+
+    results: dict[str, Any]
+    negative_log_likelihoods: Float[np.ndarray, " n"]
+
+
+def conditions(dataset: Dataset, cfg: vae.Config, *, samples: int, images: int | None, seed: int) -> dict[str, Any]:
+    """All that must be the same in two evaluations for their -log p(x) to be of the same pixels and equally tight."""
+    found = np.asarray(dataset.test.images[:images])
+    return {
+        "images_sha256": hashlib.sha256(found.tobytes()).hexdigest(),
+        "images": len(found),
+        "inputs": cfg.inputs,
+        "likelihood": cfg.likelihood,
+        "samples": samples,
+        "seed": seed,
+    }
+
+
+def write_values(run_dir: Path, conditions: dict[str, Any], values: np.ndarray) -> None:
+    """Writes -log p(x) of each image, nats, where `read_values` finds them."""
+    write_json(run_dir / VALUES, {**conditions, "negative_log_likelihoods": [round(float(v), 5) for v in values]})
+
+
+def read_values(run_dir: Path, conditions: dict[str, Any]) -> np.ndarray:
+    """Another run's -log p(x) of each image; `UserError` unless it was estimated under the same `conditions`."""
+    if not (run_dir / VALUES).exists():
+        raise UserError(f"{run_dir} has no {VALUES}: evaluate it first, with the same samples, images and seed")
+    saved = read_json(run_dir / VALUES)
+    for name, value in conditions.items():
+        if saved.get(name) != value:
+            raise UserError(f"{run_dir} was evaluated with {name} = {saved.get(name)!r}, this run with {value!r}")
+    return np.asarray(saved["negative_log_likelihoods"])
 
 
 def evaluate(
     params: Any, dataset: Dataset, hp: vae.HParams, cfg: vae.Config, *, samples: int, images: int | None, seed: int
-) -> dict[str, Any]:
+) -> Evaluation:
     """Every number of the protocol; `images` limits the test images whose log likelihood is estimated."""
+    likelihood.check_samples(samples)
     test, train = dataset.test, dataset.train
     keys = dict(zip(("judge", "likelihood", "test", "train"), jax.random.split(jax.random.key(seed), 4), strict=True))
     judged = jax.jit(partial(judge, cfg=cfg))(params, test.images, keys["judge"], hp)
@@ -60,29 +99,43 @@ def evaluate(
     found = jax.device_get(estimate(params, test.images[:images], keys["likelihood"], hp=hp))
     of_split = jax.jit(partial(codes.posteriors, cfg=cfg))
     tested = of_split(params, test.images, keys["test"])
-    negative_elbo = _mean(judged.distortion + judged.rate)
+    summary = likelihood.summarize(found.blocks)
+    negative_elbo = mean_over_images(judged.distortion + judged.rate)
     pixels = int(np.prod(cfg.image_shape))
-    return {
+    results = {
         "inputs": cfg.inputs,
         "likelihood": cfg.likelihood,
         "seed": seed,
         "images": len(test.labels),
         "negative_elbo": negative_elbo,
-        "distortion": _mean(judged.distortion),
-        "rate": _mean(judged.rate),
+        "distortion": mean_over_images(judged.distortion),
+        "rate": mean_over_images(judged.rate),
         "bits_per_dimension": _bits(negative_elbo["mean"], cfg),
-        "negative_log_likelihood": {
-            **_mean(-found.estimate),
-            "sampling_error": float(np.sqrt(found.variance.astype(np.float64).sum()) / len(found.variance)),
-            "samples": samples,
-            "images": len(found.estimate),
-            "effective_samples": float(np.median(found.effective_samples)),
-        },
-        "squared_error_per_pixel": _mean(judged.squared_error / pixels),
+        "negative_log_likelihood": _likelihood_results(summary, found.effective_samples, samples),
+        "squared_error_per_pixel": mean_over_images(judged.squared_error / pixels),
         "latents": cfg.latent_size,
         "active_units": codes.active_units(tested.means),
         "kl_per_latent": [float(kl) for kl in tested.kls.mean(axis=0)],
         "neighbour_accuracy": _accuracy(of_split(params, train.images, keys["train"]), tested, dataset),
+    }
+    return Evaluation(results, summary.value)
+
+
+def _likelihood_results(summary: likelihood.Summary, effective: np.ndarray, samples: int) -> dict[str, Any]:
+    return {
+        **mean_over_images(summary.value),
+        "sampling_error": float(np.sqrt(summary.variance.sum()) / len(summary.value)),
+        "sampling_error_of_an_image": float(np.sqrt(summary.variance.mean())),
+        "samples": samples,
+        "images": len(summary.value),
+        "mean_with_half_of_the_samples": float(summary.half.mean()),
+        "mean_with_a_quarter_of_the_samples": float(summary.quarter.mean()),
+        "bias_corrected": mean_over_images(summary.corrected),
+        "effective_samples": {
+            "mean": float(effective.mean(dtype=np.float64)),
+            "median": float(np.median(effective)),
+            "percentile_5": float(np.percentile(effective, 5)),
+        },
     }
 
 
@@ -101,17 +154,11 @@ def _accuracy(trained: codes.Posteriors, tested: codes.Posteriors, dataset: Data
 
 def table(results: dict[str, Any]) -> str:
     """The numbers as lines for a person."""
-    found = results["negative_log_likelihood"]
     rows = [
         ("negative ELBO", _pair(results["negative_elbo"]), "nats per image"),
         ("  distortion", _pair(results["distortion"]), ""),
         ("  rate", _pair(results["rate"]), ""),
-        (
-            f"-log p(x), {found['samples']} samples",
-            _pair(found),
-            f"{found['images']} images; sampling error {found['sampling_error']:.3f}, "
-            f"median of {found['effective_samples']:.0f} effective samples",
-        ),
+        *_likelihood_rows(results["negative_log_likelihood"]),
         ("squared error per pixel", _pair(results["squared_error_per_pixel"], 5), "of the posterior mean's image"),
         ("active units", f"{results['active_units']} of {results['latents']}", ""),
         ("KL per latent", " ".join(f"{kl:.2f}" for kl in sorted(results["kl_per_latent"], reverse=True)), "nats"),
@@ -120,8 +167,35 @@ def table(results: dict[str, Any]) -> str:
         rows.insert(3, ("  the ELBO as", f"{results['bits_per_dimension']:.4f}", "bits per dimension"))
     if results["neighbour_accuracy"] is not None:
         rows.append((f"accuracy of {codes.NEIGHBOURS} neighbours", f"{results['neighbour_accuracy']:.4f}", ""))
+    if "against" in results:
+        against = results["against"]
+        rows.append(("-log p(x) minus the other's", _pair(against), f"nats, paired over images; {against['run']}"))
     head = f"{results['images']} test images, inputs {results['inputs']}, likelihood {results['likelihood']}"
     return "\n".join([head, *(f"  {name:<32} {value}  {note}".rstrip() for name, value, note in rows)])
+
+
+def _likelihood_rows(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    samples, effective = found["samples"], found["effective_samples"]
+    fewer = (found["mean_with_a_quarter_of_the_samples"], found["mean_with_half_of_the_samples"])
+    still = fewer[1] - found["mean"]
+    return [
+        (
+            f"-log p(x) at most, {samples} codes",
+            _pair(found),
+            f"nats, {found['images']} images; the draws' part of the error {found['sampling_error']:.3f}",
+        ),
+        (
+            f"  with {samples // 4} and {samples // 2} codes",
+            f"{fewer[0]:.3f} {fewer[1]:.3f}",
+            f"an upper bound in expectation: the last doubling lowered it by {still:.3f}",
+        ),
+        ("  less its bias to first order", _pair(found["bias_corrected"]), "by the jackknife; no bound"),
+        (
+            "  effective samples",
+            f"{effective['median']:.1f}",
+            f"median of the images; mean {effective['mean']:.1f}, 5% have fewer than {effective['percentile_5']:.1f}",
+        ),
+    ]
 
 
 def _pair(value: dict[str, float], digits: int = 3) -> str:

@@ -77,6 +77,10 @@ def test_a_finished_run_is_evaluated_the_same_each_time(runs):
     assert f"{results['bits_per_dimension']:.4f}  bits per dimension" in first.stdout
     elbo, likelihood = results["negative_elbo"]["mean"], results["negative_log_likelihood"]["mean"]
     assert 100 < likelihood < elbo < 600
+    paired = script("evaluate_vae", str(path), "--samples", "20", "--against", str(path), cwd=path.parent)
+    assert "-log p(x) minus the other's      0.000 +- 0.000" in paired.stdout
+    done = script("evaluate_vae", str(path), "--samples", "24", "--against", str(path), cwd=path.parent)
+    assert done.stderr == f"error: {path} was evaluated with samples = 20, this run with 24\n"
 
 
 def test_runs_that_cannot_be_evaluated_are_one_line(runs, tmp_path):
@@ -89,7 +93,7 @@ def test_runs_that_cannot_be_evaluated_are_one_line(runs, tmp_path):
     (unfinished / "result.json").unlink()
     assert "is not finished" in script("evaluate_vae", str(unfinished), cwd=tmp_path).stderr
     done = script("evaluate_vae", str(unfinished), "--samples", "0", cwd=tmp_path)
-    assert done.stderr == "error: samples = 0 is not allowed: at least 1\n"
+    assert done.stderr == "error: samples = 0 is not allowed: a multiple of 4, at least 4\n"
 
 
 def presets(name, monkeypatch):

@@ -3,6 +3,9 @@
 Frechet distance and kernel distance ask how far apart the two sets lie; precision and density, whether samples look
 real; recall and coverage, whether they show all there is; the class histogram, whether classes are missing. All
 depend on the features and on both counts: neither may be left out where the numbers stand.
+
+Moments and kernels are summed in float64 on the host: both distances are small differences of large sums, and two
+machines must agree. Neighbors are found in float32 on the device, about the mean of the real features.
 """
 
 from typing import Any, NamedTuple
@@ -10,7 +13,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float, Int
 
 from jaxgen.errors import UserError
@@ -21,7 +23,9 @@ MANIFOLD_K = 3
 DENSITY_K = 5
 """Neighbours that make density's and coverage's (Naeem et al., ICML 2020)."""
 KERNEL_BLOCK = 500
-"""Images of each set in one estimate of the kernel distance; a quarter of them where there are fewer than 2,000."""
+"""Images of each set in one estimate of the kernel distance; fewer where that would leave less than `KERNEL_BLOCKS`."""
+KERNEL_BLOCKS = 10
+"""Least number of such estimates, so that their spread is known to a quarter."""
 MISSING = 0.2
 """A class is called missing when it comes up less than this share of how often it does among real images."""
 
@@ -32,7 +36,7 @@ class Quality(NamedTuple):
     frechet_distance: float
     kernel_distance: float
     kernel_distance_error: float
-    """Standard error of the mean over the blocks."""
+    """Its standard error over draws of both the real images and the samples."""
     precision: float
     recall: float
     density: float
@@ -41,11 +45,12 @@ class Quality(NamedTuple):
     n_fake: int
 
 
-def moments(features: Float[Array, "n d"]) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
-    """Mean and unbiased covariance."""
+def moments(features: Float[np.ndarray, "n d"]) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, "d d"]]:
+    """Mean and unbiased covariance, in float64."""
+    features = np.asarray(features, np.float64)
     mean = features.mean(0)
-    centred = features - mean[None]
-    return mean, jnp.dot(centred.T, centred, precision=lax.Precision.HIGHEST) / (features.shape[0] - 1)
+    centered = features - mean
+    return mean, centered.T @ centered / (len(features) - 1)
 
 
 def _root(matrix: np.ndarray) -> np.ndarray:
@@ -56,7 +61,7 @@ def _root(matrix: np.ndarray) -> np.ndarray:
 def frechet_distance(mean_a: Any, covariance_a: Any, mean_b: Any, covariance_b: Any) -> float:
     """|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a^1/2 C_b C_a^1/2)^1/2): squared 2-Wasserstein distance of two Gaussians.
 
-    Dowson & Landau, 1982; in double precision on the host, the matrices are small.
+    Dowson & Landau, 1982. In float64; eigenvalues that rounding made negative count as 0.
     """
     mean_a, covariance_a, mean_b, covariance_b = (
         np.asarray(x, np.float64) for x in (mean_a, covariance_a, mean_b, covariance_b)
@@ -66,36 +71,40 @@ def frechet_distance(mean_a: Any, covariance_a: Any, mean_b: Any, covariance_b: 
     return float(((mean_a - mean_b) ** 2).sum() + np.trace(covariance_a) + np.trace(covariance_b) - 2 * cross)
 
 
-def kernel_distances(real: Float[Array, "n d"], fake: Float[Array, "m d"], size: int) -> Float[Array, " blocks"]:
+def kernel_distances(
+    real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"], size: int
+) -> Float[np.ndarray, " blocks"]:
     """Unbiased squared maximum mean discrepancies with kernel (x.y / d + 1)^3, of disjoint blocks of `size` of each.
 
-    Binkowski et al., Demystifying MMD GANs, ICLR 2018. Disjoint, so that their spread gives an honest error.
+    Binkowski et al., Demystifying MMD GANs, ICLR 2018. There the blocks are drawn anew from the same images, and their
+    spread is no standard error; disjoint blocks are independent, so that of their mean is spread / sqrt(blocks).
+    Which images share a block is drawn by a fixed key: a split may be sorted by class.
     """
+    blocks = min(len(real), len(fake)) // size
+    orders = [jax.random.permutation(jax.random.key(seed), len(x)) for seed, x in enumerate((real, fake))]
+    in_blocks = [
+        np.asarray(x, np.float64)[np.asarray(order)[: blocks * size]].reshape(blocks, size, -1)
+        for x, order in zip((real, fake), orders, strict=True)
+    ]
 
-    def kernel(a: Array, b: Array) -> Array:
-        return (jnp.dot(a, b.T, precision=lax.Precision.HIGHEST) / a.shape[1] + 1) ** 3
+    def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return (a @ b.T / a.shape[1] + 1) ** 3
 
-    def of_block(pair: tuple[Array, Array]) -> Array:
-        x, y = pair
-        within = [(k.sum() - jnp.trace(k)) / (size * (size - 1)) for k in (kernel(x, x), kernel(y, y))]
+    def of_block(x: np.ndarray, y: np.ndarray) -> float:
+        within = [(k.sum() - np.trace(k)) / (size * (size - 1)) for k in (kernel(x, x), kernel(y, y))]
         return within[0] + within[1] - 2 * kernel(x, y).mean()
 
-    blocks = min(real.shape[0], fake.shape[0]) // size
-    pairs = tuple(x[: blocks * size].reshape(blocks, size, -1) for x in (real, fake))
-    return lax.map(of_block, pairs)
+    return np.array([of_block(x, y) for x, y in zip(*in_blocks, strict=True)])
 
 
 @jax.jit
-def _on_device(real: Array, fake: Array) -> dict[str, Any]:
-    size = min(KERNEL_BLOCK, min(real.shape[0], fake.shape[0]) // 4)
+def _by_neighbours(real: Array, fake: Array) -> dict[str, Array]:
     of_real, density_radii = neighbours.squared_radii(real, (MANIFOLD_K, DENSITY_K))
     (of_fake,) = neighbours.squared_radii(fake, (MANIFOLD_K,))
     held_by_real, _ = neighbours.balls_around(fake, real, of_real)
     held_by_fake, _ = neighbours.balls_around(real, fake, of_fake)
     counts, covered = neighbours.balls_around(fake, real, density_radii)
     return {
-        "moments": (*moments(real), *moments(fake)),
-        "kernel": kernel_distances(real, fake, size),
         "precision": (held_by_real > 0).mean(),
         "recall": (held_by_fake > 0).mean(),
         "density": counts.astype(jnp.float32).mean() / DENSITY_K,
@@ -103,24 +112,27 @@ def _on_device(real: Array, fake: Array) -> dict[str, Any]:
     }
 
 
-def quality(real: Float[Array, "n d"], fake: Float[Array, "m d"]) -> Quality:
+def quality(real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"]) -> Quality:
     """All scores of two sets of features; memory is that of a block of distances."""
-    least = 4 * 2  # four blocks of two, and more than `DENSITY_K` neighbours
-    if min(real.shape[0], fake.shape[0]) < least:
-        raise UserError(f"{real.shape[0]} real and {fake.shape[0]} generated images: at least {least} of each needed")
-    scores = jax.device_get(_on_device(real, fake))
-    blocks = np.asarray(scores.pop("kernel"), np.float64)
+    count = min(len(real), len(fake))
+    least = 2 * KERNEL_BLOCKS
+    if count < least:
+        raise UserError(f"{len(real)} real and {len(fake)} generated images: at least {least} of each needed")
+    real, fake = (np.asarray(x, np.float64) for x in (real, fake))
+    of_real, of_fake = moments(real), moments(fake)
+    blocks = kernel_distances(real, fake, min(KERNEL_BLOCK, count // KERNEL_BLOCKS))
+    centered = [np.asarray(x - of_real[0], np.float32) for x in (real, fake)]
     return Quality(
-        frechet_distance=frechet_distance(*scores.pop("moments")),
+        frechet_distance=frechet_distance(*of_real, *of_fake),
         kernel_distance=float(blocks.mean()),
         kernel_distance_error=float(blocks.std(ddof=1) / np.sqrt(len(blocks))),
-        n_real=real.shape[0],
-        n_fake=fake.shape[0],
-        **{name: float(value) for name, value in scores.items()},
+        n_real=len(real),
+        n_fake=len(fake),
+        **{name: float(value) for name, value in jax.device_get(_by_neighbours(*centered)).items()},
     )
 
 
-def histogram(taken_for: Int[Array, " n"], classes: int) -> list[int]:
+def histogram(taken_for: Int[np.ndarray, " n"], classes: int) -> list[int]:
     """How many images were taken for each class."""
     return [int(count) for count in np.bincount(np.asarray(taken_for), minlength=classes)]
 

@@ -12,7 +12,7 @@ KEY = jax.random.key(0)
 
 
 def points(seed, count=600, mean=0.0):
-    return mean + jax.random.normal(jax.random.key(seed), (count, 4))
+    return np.asarray(mean + jax.random.normal(jax.random.key(seed), (count, 4)))
 
 
 def test_frechet_distance_of_gaussians():
@@ -32,7 +32,7 @@ def test_moments_are_those_of_numpy():
     x = points(0)
     mean, covariance = sample_quality.moments(x)
     np.testing.assert_allclose(mean, np.mean(x, axis=0), atol=1e-6)
-    np.testing.assert_allclose(covariance, np.cov(np.asarray(x), rowvar=False), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(covariance, np.cov(x, rowvar=False, dtype=np.float64), rtol=1e-12)
 
 
 def test_identical_sets_are_perfect():
@@ -56,7 +56,36 @@ def test_the_kernel_distance_by_hand():
     x, y = np.array([[1.0], [2.0]]), np.array([[0.0], [3.0]])
     k = lambda a, b: (a * b + 1) ** 3  # noqa: E731
     expected = k(1, 2) + k(0, 3) - 2 * np.mean([k(1, 0), k(1, 3), k(2, 0), k(2, 3)])
-    np.testing.assert_allclose(sample_quality.kernel_distances(jnp.array(x), jnp.array(y), 2), [expected], rtol=1e-6)
+    np.testing.assert_allclose(sample_quality.kernel_distances(x, y, 2), [expected], rtol=1e-12)
+
+
+def test_the_kernel_distances_error_covers_repeated_draws():
+    """Mean and error of 100 draws of both sets, near each other and far: the spread is the error that is stated."""
+    for mean in (0.0, 0.3):
+        got = [quality(points(2 * s, 200), points(2 * s + 1, 200, mean)) for s in range(100)]
+        means, errors = (np.array([getattr(q, f"kernel_distance{of}") for q in got]) for of in ("", "_error"))
+        stated = np.sqrt(np.square(errors).mean())
+        assert 0.8 < means.std(ddof=1) / stated < 1.25
+        assert 0.55 < np.mean(np.abs(means - means.mean()) < errors) < 0.8
+
+
+def test_a_split_sorted_by_class_has_the_kernel_distance_of_a_mixed_one():
+    """Else each block of real images would hold one class, far from samples of all."""
+    real = np.concatenate([points(s, 200, 3.0 * s) for s in range(4)])
+    fake = np.concatenate([points(s + 4, 200, 3.0 * s) for s in range(4)])
+    got = quality(real, fake)
+    assert abs(got.kernel_distance) < 4 * got.kernel_distance_error
+    far = sample_quality.kernel_distances(points(0, 200), fake, 20).mean()
+    assert got.kernel_distance_error < far / 50
+
+
+def test_small_distances_survive_large_features():
+    """Sums in float32 would lose them: features 1e3 from the origin, sets 0.03 apart."""
+    x = points(0)
+    exact = quality(x.astype(np.float64), x.astype(np.float64) + 0.03)
+    moved = quality(x.astype(np.float64) + 1e3, x.astype(np.float64) + 1e3 + 0.03)
+    np.testing.assert_allclose(exact.frechet_distance, 4 * 0.03**2, rtol=1e-9)
+    np.testing.assert_allclose(moved[:1] + moved[3:], exact[:1] + exact[3:], rtol=1e-6)
 
 
 def test_disjoint_sets_share_nothing():
@@ -75,7 +104,7 @@ def test_a_collapsed_set_is_precise_and_recalls_nothing():
 
 def test_half_the_modes():
     """Real points in two far clusters, samples in one: all look real, half is covered."""
-    real = jnp.concatenate([points(0), points(1, mean=50.0)])
+    real = np.concatenate([points(0), points(1, mean=50.0)])
     got = quality(real, points(2, 1200))
     assert got.precision > 0.9
     np.testing.assert_allclose([got.recall, got.coverage], 0.5, atol=0.06)
@@ -113,7 +142,7 @@ def test_nearest_images_are_found_by_pixels():
 
 
 def test_too_few_images_are_refused():
-    with pytest.raises(UserError, match="5 real and 600 generated images: at least 8"):
+    with pytest.raises(UserError, match="5 real and 600 generated images: at least 20"):
         quality(points(0, 5), points(1))
 
 

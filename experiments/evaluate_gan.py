@@ -1,11 +1,13 @@
-"""How good a finished GAN's samples are, by features of a classifier that jaxgen trains itself, once a data set.
+"""How good a finished GAN's samples are, by features of a small classifier of the data set.
 
     python experiments/evaluate_gan.py runs/gan_mnist-001
     python experiments/evaluate_gan.py runs/gan_mnist-001 --samples 10000 --seed 1
+    python experiments/evaluate_gan.py runs/gan_flowers-001 --features photographs.safetensors
 
 Writes evaluation.json (evaluation-seed-S.json for seeds other than 0) into the run directory and prints a table. The
-same seed gives the same numbers. They compare generators of one data set; they are not the FID of the literature,
-for which `experiments/export_samples.py` writes images.
+same seed gives the same numbers. MNIST, digits and petals are judged by nets that come with jaxgen; for other sets one
+is trained here, or made with `experiments/train_features.py` and shared. Scores compare generators of one data set;
+they are not the FID of the literature, for which `experiments/export_samples.py` writes images.
 """
 
 import dataclasses
@@ -17,7 +19,7 @@ from typing import Any
 import tyro
 
 from jaxgen.engine import cli
-from jaxgen.errors import check_at_least
+from jaxgen.errors import check_at_least, refuse
 
 
 @dataclass(frozen=True)
@@ -30,22 +32,40 @@ class Settings:
     """Samples to draw, compared with the whole test split."""
     seed: int = 0
     """Key of the samples."""
-    classifier_updates: int = 1000
-    """Training steps of the classifier, where it is not cached; another number makes another classifier."""
+    features: Path | None = None
+    """Feature net to judge by, a file of train_features.py; default: the one jaxgen ships for the data set, else one
+    trained on this machine."""
+    classifier_updates: int | None = None
+    """Judge by a feature net trained on this machine for so many steps, even if jaxgen ships one."""
 
 
 def table(result: dict[str, Any]) -> str:
     """The scores as text, the floor beside them."""
     scores, floor = result["samples"], result["floor_train_against_test"]
-    lines = [f"  {'':26} {'samples':>12} {'train split':>12}"]
-    for name, value in scores.items():
-        shown = [f"{v:,}" if isinstance(v, int) else f"{v:.4f}" for v in (value, floor[name])]
-        lines.append(f"  {name:26} {shown[0]:>12} {shown[1]:>12}")
+    lines = [f"  {'':26} {'samples':>20} {'train split':>20}"]
+    for name in scores:
+        if not name.endswith("_error"):
+            lines.append(f"  {name:26} {_shown(scores, name):>20} {_shown(floor, name):>20}")
     histogram = result["class_histogram"]
     lines.append("  taken for: " + ", ".join(f"{n} {c}" for n, c in zip(*_columns(histogram), strict=True)))
-    accuracy, sha256 = result["classifier"]["test_accuracy"], result["classifier"]["weights_sha256"]
-    lines.append(f"  classifier: {accuracy:.4f} right on the test split, weights {sha256[:12]}; not Inception features")
+    lines.append(f"  {_judge(result['classifier'])}")
     return "\n".join(lines)
+
+
+def _shown(scores: dict[str, Any], name: str) -> str:
+    """A score, with its standard error where it has one."""
+    value, error = scores[name], scores.get(f"{name}_error")
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4f}" if error is None else f"{value:.4f} +- {error:.4f}"
+
+
+def _judge(net: dict[str, Any]) -> str:
+    """The feature net in one line."""
+    trained_on, accuracy = net["trained_on"], net["test_accuracy"]
+    right = "" if accuracy is None else f", {accuracy:.4f} of its test split classified correctly"
+    name = f"{trained_on['name']} {trained_on['version']}"
+    return f"features ({net['origin']}): classifier of {name}{right}, SHA-256 {net['sha256'][:12]}; not Inception"
 
 
 def _columns(histogram: dict[str, Any]) -> tuple[list[str], list[int]]:
@@ -56,7 +76,10 @@ def main(settings: Settings) -> None:
     """Evaluates, writes, prints."""
     check_at_least("samples", settings.samples, 100)
     check_at_least("seed", settings.seed, 0)
-    check_at_least("classifier_updates", settings.classifier_updates, 1)
+    if settings.classifier_updates is not None:
+        check_at_least("classifier_updates", settings.classifier_updates, 1)
+        if settings.features is not None:
+            refuse("classifier_updates", settings.classifier_updates, "none with features, which is trained already")
     import jax
 
     from jaxgen import data as data_lib
@@ -70,13 +93,18 @@ def main(settings: Settings) -> None:
     if run.data.train_on_all:
         dataset = data_lib.load(dataclasses.replace(run.data, train_on_all=False))
     sample = jax.jit(partial(gan.sample, run.state, count=settings.samples, cfg=run.cfg))
-    judge = classifier.load(dataset, settings.classifier_updates)
+    judge = classifier.load(dataset, settings.features, settings.classifier_updates)
     result = generator.evaluate(sample, dataset, judge, settings.seed)
     result = {"run": str(settings.run_dir), "step": run.step, "trained_on_test_images": run.data.train_on_all, **result}
     name = "evaluation.json" if settings.seed == 0 else f"evaluation-seed-{settings.seed}.json"
     write_json(settings.run_dir / name, result)
     print(f"{settings.run_dir}, step {run.step}, {dataset.name}")
     print(table(result))
+    if judge.origin == "trained":
+        keep = f"copy {judge.path}" if judge.path else "make a file of it with train_features.py"
+        print(
+            f"  scores hold for this machine's feature net only: to compare elsewhere, {keep} and give it as --features"
+        )
     if run.data.train_on_all:
         print("  it was trained on the test images too")
     if result["alarm"]:

@@ -1,96 +1,88 @@
-"""A small classifier trained here, once a data set, whose features judge samples: no download, no Inception.
+"""A small classifier of a data set, whose features judge samples: no download, no Inception.
 
-Its numbers compare generators of one data set under one classifier, which the SHA-256 of its weights names; they say
-nothing beside published scores from other features.
+jaxgen ships one for MNIST, digits and petals (`features/`), so that two machines get the same scores. For other data
+sets one is trained on this machine and cached; its scores compare generators under these weights only, which their
+SHA-256 names, until the file is shared. Scores say nothing beside published ones from other features.
 """
 
 import hashlib
+import json
 import os
-import zipfile
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
 from jaxtyping import Array, Float, Int, UInt8
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from jaxgen.algorithms.examples import map_batches
 from jaxgen.data.dataset import Dataset
 from jaxgen.errors import UserError
-from jaxgen.nets import conv
+from jaxgen.nets.classifier import Classifier as Net
 
-FORMAT = 1  # raised when net or training change; older weights are then trained again
+FORMAT = "2"
+"""Raised when the net, its training or the meaning of a file changes; older files are then refused."""
 UPDATES = 1000
 BATCH = 128
 SEED = 0
-CHANNELS = (16, 32, 64, 64)
-LAYOUT: conv.Layout = "HWNC"
-FEATURES = 128
-SMALLEST_MAP = 7
-"""Convolutions halve the image until its side is at most this."""
+SHIPPED = Path(__file__).parent / "features"
 SCALE = "feature_scale"
 """Kept beside the weights: root of the features' mean square on the training split, by which features are divided."""
 
 
-class Net(nn.Module):
-    """Convolutions of stride 2 until the map is small, `FEATURES` relu units, a logit a class: (features, logits)."""
-
-    classes: int
-
-    @nn.compact
-    def __call__(self, images: Float[Array, "b h w c"]) -> Any:
-        x = conv.from_nhwc(images, LAYOUT)
-        for layer, channels in enumerate(CHANNELS):
-            if layer and x.shape[LAYOUT.index("H")] <= SMALLEST_MAP:
-                break
-            x = nn.relu(conv.Conv(channels, 5 if layer == 0 else 3, strides=2, layout=LAYOUT)(x))
-        x = conv.to_nhwc(x, LAYOUT).reshape(images.shape[0], -1)
-        features = nn.relu(nn.Dense(FEATURES)(x))
-        return features, nn.Dense(self.classes)(features)
-
-
 class Classifier(NamedTuple):
-    """A trained classifier and what must be said wherever its numbers stand."""
+    """A trained classifier and what must be reported wherever its scores are."""
 
     params: Any
-    classes: int
-    accuracy: float
-    """Share of the test split it names rightly."""
-    sha256: str
-    """Of its weights."""
+    """Rounded to float16, held as float32."""
+    name: str
+    """Data set it was trained on."""
+    version: str
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    accuracy: float | None
+    """Share of that data set's test split it classifies correctly; None if the split has no labels."""
+    updates: int
+    """Training steps."""
+    sha256: str = ""
+    """Of the weights and of everything above."""
+    origin: Literal["shipped", "given", "trained"] = "trained"
+    path: Path | None = None
+    """Its file; None if it could not be written."""
 
-    def features_and_classes(self, images: Float[Array, "n h w c"]) -> tuple[Float[Array, "n d"], Int[Array, " n"]]:
-        """Features, and the class each image is taken for, of bytes or of images in [0, 1].
+    def features_and_classes(self, images: Array) -> tuple[Float[np.ndarray, "n d"], Int[np.ndarray, " n"]]:
+        """Features, and the class each image is taken for, of bytes or of images in [0, 1] (N, H, W, C).
 
-        Features are scaled so that their mean square on the training split is 1.
+        Float32 throughout, by the platform's own convolutions, so that machines differ by rounding only. Features are
+        scaled so that their mean square on the training split is 1.
         """
-        return _apply_all(self.params, images, self.classes)
+        features, logits = _apply_all(self.params, images, len(self.class_names))
+        return np.asarray(features), np.asarray(logits).argmax(-1)
 
 
-def _normalised(images: Array) -> Array:
+def _normalized(images: Array) -> Array:
     return (images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images) - 0.5
-
-
-def _apply(params: Any, images: Array, classes: int) -> Any:
-    return Net(classes).apply({"params": params}, _normalised(images))
 
 
 @partial(jax.jit, static_argnames="classes")
 def _apply_all(params: Any, images: Array, classes: int) -> tuple[Array, Array]:
+    """Scaled features and logits of any number of images."""
+
     def of_batch(part: Array) -> tuple[Array, Array]:
-        features, logits = _apply(params, part, classes)
-        return features / params[SCALE], logits.argmax(-1)
+        outputs: Any = Net(classes, plain=True).apply({"params": params}, _normalized(part))
+        return outputs[0] / params[SCALE], outputs[1]
 
     return map_batches(of_batch, images)
 
 
-def _moved(images: Array, key: Array, pad: int) -> Array:
-    """The batch moved as one by up to `pad` pixels each way: the classifier must not read positions."""
+def _shift(images: Array, key: Array, pad: int) -> Array:
+    """The whole batch moved by up to `pad` pixels each way: the classifier must not read positions."""
     height, width = images.shape[1:3]
     padded = jnp.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="edge")
     down, right = jax.random.randint(key, (2,), 0, 2 * pad + 1)
@@ -98,7 +90,7 @@ def _moved(images: Array, key: Array, pad: int) -> Array:
 
 
 @partial(jax.jit, static_argnames=("classes", "updates", "batch"))
-def _train(
+def _fit(
     key: Array, images: UInt8[Array, "n h w c"], labels: Int[Array, " n"], classes: int, updates: int, batch: int
 ) -> Any:
     """Cross-entropy by Adam with a cosine learning rate; batches drawn with replacement."""
@@ -109,78 +101,173 @@ def _train(
     pad = max(1, images.shape[1] // 14)
 
     def loss(params: Any, x: Array, y: Array) -> Array:
-        logits = net.apply({"params": params}, x)[1]
-        return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+        outputs: Any = net.apply({"params": params}, x)
+        return optax.softmax_cross_entropy_with_integer_labels(outputs[1], y).mean()
 
     def update(carry: Any, key: Array) -> tuple[Any, None]:
         params, state = carry
-        index_key, move_key = jax.random.split(key)
+        index_key, shift_key = jax.random.split(key)
         index = jax.random.randint(index_key, (batch,), 0, images.shape[0])
-        x = _moved(_normalised(images[index]), move_key, pad)
+        x = _shift(_normalized(images[index]), shift_key, pad)
         changes, state = optimizer.update(jax.grad(loss)(params, x, labels[index]), state)
         return (optax.apply_updates(params, changes), state), None
 
     (params, _), _ = lax.scan(update, (params, optimizer.init(params)), jax.random.split(key, updates))
-    features = map_batches(lambda x: _apply(params, x, classes)[0], images)
-    return {**params, SCALE: jnp.sqrt(jnp.square(features).mean())}
+    return params
 
 
-def _folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgen" / "classifiers"
-
-
-def _flat(params: Any) -> dict[str, np.ndarray]:
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf) for path, leaf in leaves}
-
-
-def _sha256(params: Any) -> str:
-    digest = hashlib.sha256()
-    for name, leaf in sorted(_flat(params).items()):
-        digest.update(f"{name}{leaf.shape}".encode())
-        digest.update(np.ascontiguousarray(leaf, np.float32).tobytes())
-    return digest.hexdigest()
-
-
-def _read(path: Path, like: Any) -> Any | None:
-    """Weights from the cache; None if there are none, or if they are not what was written."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        written = str(arrays.pop("sha256"))
-        params = jax.tree.unflatten(jax.tree.structure(like), [jnp.asarray(arrays[name]) for name in _flat(like)])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        return None
-    return params if _sha256(params) == written else None
-
-
-def _write(path: Path, params: Any) -> None:
-    """Weights into the cache, in one step; a disk that takes none costs the next call another training."""
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        arrays: dict[str, Any] = {"sha256": np.array(_sha256(params)), **_flat(params)}
-        np.savez(temporary, **arrays)
-        os.replace(temporary, path)
-    except OSError:
-        return
-
-
-def load(dataset: Dataset, updates: int = UPDATES) -> Classifier:
-    """The classifier of a data set: from the cache, or trained now on its training split and cached."""
+def train(dataset: Dataset, updates: int = UPDATES, seed: int = SEED) -> Classifier:
+    """A classifier trained on the training split, its accuracy measured on the test split."""
     classes = len(dataset.class_names)
     if classes < 2:
         raise UserError(f"{dataset.name} has no classes to train a classifier on: its samples cannot be judged so")
-    identity = f"{FORMAT} {dataset.name} {dataset.version} {dataset.image_shape} {classes} {updates} {SEED}"
-    stem = dataset.name.replace("/", "-").replace(":", "-")
-    path = _folder() / f"{stem}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}.npz"
-    like = jax.eval_shape(Net(classes).init, jax.random.key(0), jnp.zeros((1, *dataset.image_shape)))["params"]
-    params = _read(path, {**jax.tree.map(lambda x: np.zeros(x.shape), like), SCALE: np.zeros(())})
-    if params is None:
-        train = dataset.train
-        batch = min(BATCH, len(train.labels))
-        params = _train(jax.random.key(SEED), train.images, train.labels, classes, updates, batch)
-        _write(path, params)
-    taken_for = _apply_all(params, dataset.test.images, classes)[1]
-    accuracy = float((taken_for == dataset.test.labels).mean())
-    return Classifier(params, classes, accuracy, _sha256(params))
+    images, labels = dataset.train.images, dataset.train.labels
+    params = _fit(jax.random.key(seed), images, labels, classes, updates, min(BATCH, len(labels)))
+    params = jax.tree.map(lambda x: x.astype(jnp.float16).astype(jnp.float32), params)
+    features, _ = _apply_all({**params, SCALE: jnp.float32(1)}, images, classes)
+    scale = np.sqrt(np.square(np.asarray(features, np.float64)).mean())
+    params = {**params, SCALE: jnp.float32(np.float16(scale))}
+    unscored = Classifier(
+        params, dataset.name, dataset.version, dataset.class_names, dataset.image_shape, None, updates
+    )
+    tested = np.asarray(dataset.test.labels)
+    if (tested >= 0).all():
+        _, taken_for = unscored.features_and_classes(dataset.test.images)
+        unscored = unscored._replace(accuracy=float((taken_for == tested).mean()))
+    return unscored._replace(sha256=_sha256(_tensors(params), _header(unscored)))
+
+
+# Files: the tensors as float16, all else as text in safetensors' header.
+
+
+def _tensors(params: Any) -> dict[str, np.ndarray]:
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf, np.float16) for path, leaf in leaves
+    }
+
+
+def _header(classifier: Classifier) -> dict[str, str]:
+    """What is known about a classifier besides its weights, hash and file, each value as JSON."""
+    about = {name: getattr(classifier, name) for name in ABOUT}
+    return {"jaxgen_features": FORMAT, **{name: json.dumps(value) for name, value in about.items()}}
+
+
+ABOUT = ("name", "version", "class_names", "image_shape", "accuracy", "updates")
+
+
+def _sha256(tensors: dict[str, np.ndarray], header: dict[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}{tensor.dtype}{tensor.shape}".encode())
+        digest.update(np.ascontiguousarray(tensor).tobytes())
+    return digest.hexdigest()
+
+
+def write(path: Path, classifier: Classifier) -> None:
+    """The classifier as a safetensors file, in one step."""
+    content = save(_tensors(classifier.params), {**_header(classifier), "sha256": classifier.sha256})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read(path: Path) -> Classifier:
+    """The classifier in a file; a file that is missing, damaged, or of something else is a `UserError`."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError) as error:
+        reason = "there is no such file" if isinstance(error, FileNotFoundError) else str(error).splitlines()[0]
+        raise UserError(f"features {path} cannot be read: {reason}") from error
+    if "jaxgen_features" not in header:
+        raise UserError(f"features {path} is not a feature net of jaxgen: experiments/train_features.py makes one")
+    if header["jaxgen_features"] != FORMAT:
+        raise UserError(
+            f"features {path} has format {header['jaxgen_features']}, this jaxgen reads {FORMAT}: "
+            "make it again with experiments/train_features.py"
+        )
+    sha256 = header.pop("sha256", "")
+    if _sha256(tensors, header) != sha256:
+        raise UserError(f"features {path} is damaged (its SHA-256 is not the recorded one): copy or make it again")
+    about = {name: json.loads(header[name]) for name in ABOUT}
+    about |= {name: tuple(about[name]) for name in ("class_names", "image_shape")}
+    like = _like(about["image_shape"], len(about["class_names"]))
+    params = jax.tree.unflatten(
+        jax.tree.structure(like), [jnp.asarray(tensors[name], jnp.float32) for name in _tensors(like)]
+    )
+    return Classifier(params, **about, sha256=sha256, origin="given", path=path)
+
+
+def _like(image_shape: tuple[int, int, int], classes: int) -> Any:
+    shapes = jax.eval_shape(Net(classes).init, jax.random.key(0), jnp.zeros((1, *image_shape)))["params"]
+    return {**jax.tree.map(lambda x: np.zeros(x.shape), shapes), SCALE: np.zeros(())}
+
+
+# Which classifier judges a data set.
+
+
+def _stem(dataset: Dataset) -> str:
+    return dataset.name.replace("/", "-").replace(":", "-")
+
+
+def shipped(dataset: Dataset) -> Classifier | None:
+    """The classifier that comes with jaxgen for exactly this data set, None if there is none."""
+    path = SHIPPED / f"{_stem(dataset)}.safetensors"
+    if not path.is_file():
+        return None
+    found = read(path)
+    same = all(
+        getattr(found, field) == getattr(dataset, field) for field in ("name", "version", "class_names", "image_shape")
+    )
+    return found._replace(origin="shipped") if same else None
+
+
+def given(path: Path, dataset: Dataset) -> Classifier:
+    """The classifier in a file, which must take the images and name the classes of the data set."""
+    found = read(path)
+    if found.image_shape != dataset.image_shape:
+        raise UserError(
+            f"features {path} judges images of {found.image_shape}, {dataset.name} has {dataset.image_shape}"
+        )
+    if found.class_names != dataset.class_names:
+        theirs, ours = ", ".join(found.class_names), ", ".join(dataset.class_names)
+        raise UserError(f"features {path} knows the classes {theirs}; {dataset.name} has {ours}")
+    return found
+
+
+def cached_path(dataset: Dataset, updates: int, seed: int = SEED) -> Path:
+    """Where this machine keeps the classifier it trained for a data set."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgen" / "classifiers"
+    what = (FORMAT, dataset.name, dataset.version, dataset.image_shape, dataset.class_names, updates, seed)
+    return folder / f"{_stem(dataset)}-{hashlib.sha256(repr(what).encode()).hexdigest()[:12]}.safetensors"
+
+
+def _trained_here(dataset: Dataset, updates: int) -> Classifier:
+    """From the cache; trained now and cached if it is not there, or damaged. A full disk costs another training."""
+    path = cached_path(dataset, updates)
+    try:
+        return read(path)._replace(origin="trained")
+    except UserError:
+        made = train(dataset, updates)
+    try:
+        write(path, made)
+    except OSError:
+        return made
+    return made._replace(path=path)
+
+
+def load(dataset: Dataset, path: Path | None = None, updates: int | None = None) -> Classifier:
+    """The classifier in the file `path`; without one that shipped for the data set; else one trained on this machine.
+
+    `updates` asks for one of this machine, trained for so many steps.
+    """
+    if path is not None:
+        return given(path, dataset)
+    found = shipped(dataset) if updates is None else None
+    return found or _trained_here(dataset, UPDATES if updates is None else updates)

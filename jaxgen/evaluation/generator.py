@@ -27,10 +27,17 @@ def evaluate(sample: Sampler, dataset: Dataset, classifier: Classifier, seed: in
     chosen = jax.random.permutation(floor_key, dataset.train.images.shape[0])[:count]
     of_train, _ = classifier.features_and_classes(jnp.take(dataset.train.images, chosen, axis=0))
     scores = sample_quality.quality(of_test, of_fake)
-    in_test, in_fake = (sample_quality.histogram(taken, classifier.classes) for taken in (taken_test, taken_fake))
+    in_test, in_fake = (
+        sample_quality.histogram(taken, len(classifier.class_names)) for taken in (taken_test, taken_fake)
+    )
     return {
-        "features": "penultimate layer of a classifier jaxgen trained on this data set; not Inception's",
-        "classifier": {"test_accuracy": classifier.accuracy, "weights_sha256": classifier.sha256},
+        "features": "penultimate layer of a small classifier; not Inception's",
+        "classifier": {
+            "origin": classifier.origin,
+            "trained_on": {"name": classifier.name, "version": classifier.version, "updates": classifier.updates},
+            "test_accuracy": classifier.accuracy,
+            "sha256": classifier.sha256,
+        },
         "dataset": {"name": dataset.name, "version": dataset.version},
         "seed": seed,
         "samples": scores._asdict(),

@@ -4,7 +4,7 @@
 #   tests/matrix.sh [--oldest] [--jax VERSION] (full|smoke) [VERSION...]
 #
 # full     the whole suite, the slow tests too
-# smoke    the doctor, the golden numbers and one experiment: some two minutes a Python
+# smoke    the doctor, the golden numbers and one experiment: a few minutes a Python
 # VERSION  Pythons, all of 3.11 to 3.14 by default; one that the machine lacks is skipped with a line
 # --oldest the oldest version of every dependency that pyproject.toml allows
 # --jax    that version of JAX, whatever other packages ask for

@@ -73,7 +73,7 @@ def conditions(dataset: Dataset, cfg: vae.Config, *, samples: int, images: int |
 
 def write_values(run_dir: Path, conditions: dict[str, Any], values: np.ndarray) -> None:
     """Writes -log p(x) of each image, nats, where `read_values` finds them."""
-    write_json(run_dir / VALUES, {**conditions, "negative_log_likelihoods": [round(float(v), 5) for v in values]})
+    write_json(run_dir / VALUES, {**conditions, "negative_log_likelihoods": [float(value) for value in values]})
 
 
 def read_values(run_dir: Path, conditions: dict[str, Any]) -> np.ndarray:

@@ -223,7 +223,7 @@ def test_values_are_read_back_only_for_the_same_images_and_draws(tmp_path):
         evaluation.read_values(tmp_path, conditions)
     evaluation.write_values(tmp_path, conditions, found.negative_log_likelihoods)
     values = evaluation.read_values(tmp_path, conditions)
-    assert values.mean() == pytest.approx(found.results["negative_log_likelihood"]["mean"], abs=1e-5)
+    assert values.mean() == pytest.approx(found.results["negative_log_likelihood"]["mean"], rel=1e-12)
     for name, other in {"samples": 8, "images": 4, "seed": 0}.items():
         changed = evaluation.conditions(tiny(), CFG, **{**budget, name: other})
         said = "images_sha256" if name == "images" else f"{name} = {budget[name]}, this run with {other}"

@@ -32,7 +32,7 @@ class Environment(NamedTuple):
 class Situation(NamedTuple):
     """Where N copies of an environment stand."""
 
-    observation: Float[Array, "n *shape"]
+    observation: Float[Array, " n *shape"]
     inner: Any
     """gymnax's own state of each."""
 
@@ -41,7 +41,7 @@ class Outcome(NamedTuple):
     """What one step of N copies brought."""
 
     reward: Float[Array, " n"]
-    observation: Float[Array, "n *shape"]
+    observation: Float[Array, " n *shape"]
     """Where the step led to, also where a new episode has begun since."""
     terminated: Bool[Array, " n"]
     """The episode came to its own end: nothing follows."""
@@ -91,7 +91,7 @@ def step(
 
 def play(
     environment: Environment,
-    policy: Callable[[Float[Array, "n *shape"]], Int[Array, " n"]],
+    policy: Callable[[Float[Array, " n *shape"]], Int[Array, " n"]],
     key: Array,
     episodes: int,
     axis_name: str | None = None,

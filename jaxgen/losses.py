@@ -17,7 +17,7 @@ def _check_equal_shapes(predictions: Array, targets: Array) -> None:
         raise ValueError(f"shapes must be equal, got predictions {predictions.shape} and targets {targets.shape}")
 
 
-def _sum_event(values: Float[Array, "b *event"]) -> Float[Array, " b"]:
+def _sum_event(values: Float[Array, " b *event"]) -> Float[Array, " b"]:
     """Sum over all axes but the first, as a product with ones: XLA's CPU code fuses a plain sum with whatever
     computed its terms into one scalar loop, which made the logarithms below take twice a training step's time."""
     flat = values.reshape(values.shape[0], -1)
@@ -25,7 +25,9 @@ def _sum_event(values: Float[Array, "b *event"]) -> Float[Array, " b"]:
 
 
 @jax.custom_vjp
-def _bernoulli_cross_entropy(logits: Float[Array, "b *event"], targets: Float[Array, "b *event"]) -> Float[Array, " b"]:
+def _bernoulli_cross_entropy(
+    logits: Float[Array, " b *event"], targets: Float[Array, " b *event"]
+) -> Float[Array, " b"]:
     # log(1 + x) for x in (0, 1] is wrong by 6e-8 at most; XLA's log1p costs twice as much.
     return _sum_event(jnp.maximum(logits, 0) - logits * targets + jnp.log(1 + jnp.exp(-jnp.abs(logits))))
 
@@ -43,7 +45,9 @@ def _backward(arguments: tuple[Array, Array], to_losses: Float[Array, " b"]) -> 
 _bernoulli_cross_entropy.defvjp(_forward, _backward)
 
 
-def bernoulli_cross_entropy(logits: Float[Array, "b *event"], targets: Float[Array, "b *event"]) -> Float[Array, " b"]:
+def bernoulli_cross_entropy(
+    logits: Float[Array, " b *event"], targets: Float[Array, " b *event"]
+) -> Float[Array, " b"]:
     """-log Bernoulli(target | sigmoid(logit)), nats per image; targets in [0, 1], grey levels as probabilities.
 
     The gradient is written out, sigmoid(logit) - target: derived from the formula it takes twice the time.
@@ -53,7 +57,7 @@ def bernoulli_cross_entropy(logits: Float[Array, "b *event"], targets: Float[Arr
 
 
 def gaussian_nll(
-    mean: Float[Array, "b *event"], targets: Float[Array, "b *event"], scale: Float[Array, ""] | float = 1.0
+    mean: Float[Array, " b *event"], targets: Float[Array, " b *event"], scale: Float[Array, ""] | float = 1.0
 ) -> Float[Array, " b"]:
     """-log N(target | mean, scale^2 I), nats per image (a density: may be negative)."""
     _check_equal_shapes(mean, targets)
@@ -61,7 +65,7 @@ def gaussian_nll(
     return _sum_event(0.5 * ((targets - mean) / scale) ** 2 + log_normaliser)
 
 
-def squared_error(predictions: Float[Array, "b *event"], targets: Float[Array, "b *event"]) -> Float[Array, " b"]:
+def squared_error(predictions: Float[Array, " b *event"], targets: Float[Array, " b *event"]) -> Float[Array, " b"]:
     """Sum of squared differences over the event."""
     _check_equal_shapes(predictions, targets)
     return _sum_event((predictions - targets) ** 2)

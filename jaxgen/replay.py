@@ -50,13 +50,13 @@ class Place(NamedTuple):
 class Batch(NamedTuple):
     """B transitions over up to n steps: Q(observation, action) is to be value + discount Q(next_observation, .)."""
 
-    observation: Float[Array, "b *shape"]
+    observation: Float[Array, " b *shape"]
     action: Int[Array, " b"]
     value: Float[Array, " b"]
     """Sum of the discounted rewards."""
     discount: Float[Array, " b"]
     """gamma to the number of steps; 0 where the episode terminated in them, not where it was cut."""
-    next_observation: Float[Array, "b *shape"]
+    next_observation: Float[Array, " b *shape"]
 
 
 def create(rows: int, environments: int, observation_shape: tuple[int, ...], prioritised: bool) -> Replay:

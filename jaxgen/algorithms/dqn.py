@@ -71,7 +71,7 @@ def net(cfg: Config) -> QNet:
     return QNet(environment.actions, cfg.widths, channels, cfg.dueling, cfg.activation)
 
 
-def values(params: Params, observations: Float[Array, "b *shape"], cfg: Config) -> Float[Array, "b actions"]:
+def values(params: Params, observations: Float[Array, " b *shape"], cfg: Config) -> Float[Array, "b actions"]:
     """Q(observation, .)."""
     q_values: Any = net(cfg).apply({"params": params}, observations)
     return q_values
@@ -251,7 +251,7 @@ def greedy_returns(
 ) -> tuple[Float[Array, " n"], Float[Array, "t n *shape"]]:
     """Returns of fresh episodes played by argmax_a Q(observation, a), and what was seen in them (zeros once over)."""
 
-    def policy(observations: Float[Array, "n *shape"]) -> Int[Array, " n"]:
+    def policy(observations: Float[Array, " n *shape"]) -> Int[Array, " n"]:
         return values(params, observations, cfg).argmax(axis=1)
 
     return environments.play(environments.make(cfg.environment), policy, key, episodes, axis_name)

@@ -28,7 +28,7 @@ class QNet(nn.Module):
     activation: Activation = "relu"
 
     @nn.compact
-    def __call__(self, observations: Float[Array, "b *shape"]) -> Float[Array, "b actions"]:
+    def __call__(self, observations: Float[Array, " b *shape"]) -> Float[Array, "b actions"]:
         activation, x = ACTIVATIONS[self.activation], observations
         if self.channels:
             convolution = conv.Conv(self.channels, 3, padding="VALID", layout="CHWN")

@@ -118,7 +118,8 @@ def penalty_of(
     state: State, real: Images, fake: Images, classes: Any, draws: Draws, hp: HParams, cfg: Config
 ) -> tuple[Params, Float[Array, ""]]:
     """Gradients and value of the weighted penalty on every `penalty_every`-th image."""
-    real, fake, keys, share = (x[:: cfg.penalty_every] for x in (real, fake, draws.real, draws.share))
+    keys = jax.random.clone(draws.real)  # on purpose the masks and changes of the pass over real images once more
+    real, fake, keys, share = (x[:: cfg.penalty_every] for x in (real, fake, keys, draws.share))
     classes = None if classes is None else classes[:: cfg.penalty_every]
 
     def loss(params: Params) -> Float[Array, ""]:

@@ -75,8 +75,9 @@ def discriminate(
     if cfg.spectral_norm:
         params, vectors = spectral.normalise(params, vectors)
     if keys is not None:
-        keys, augment_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+        pairs = jax.vmap(jax.random.split)(keys)
+        keys, augment_keys = pairs[:, 0], pairs[:, 1]
         parts = images if isinstance(images, tuple) else (images,)
-        augment_keys = jnp.split(augment_keys, len(parts))
-        images = tuple(diffaugment.augment(x, k, cfg.augment) for x, k in zip(parts, augment_keys, strict=True))
+        of_parts = augment_keys.reshape(len(parts), -1)
+        images = tuple(diffaugment.augment(x, k, cfg.augment) for x, k in zip(parts, of_parts, strict=True))
     return discriminator(cfg).apply({"params": params}, images, classes, keys), vectors

@@ -67,7 +67,7 @@ smoke() { # $1: the virtual environment's Python
 }
 
 full() {
-    "$1" -m pytest --durations=15 && "$1" -m pytest --durations=15 -m slow
+    "$1" -m pytest --durations=15 && JAXGEN_TEST_OPTIMIZATION=default "$1" -m pytest --durations=15 -m slow
 }
 
 failed=0

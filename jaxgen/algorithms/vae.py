@@ -29,6 +29,9 @@ from jaxgen.algorithms.vae_objectives import (
     terms,
 )
 
+MAP_BATCH = examples.MAP_BATCH
+"""Images a whole-split function looks at at once."""
+
 
 class State(NamedTuple):
     """All that training carries; every leaf an array."""
@@ -119,7 +122,7 @@ def plain(cfg: Config) -> Config:
 def evaluate(
     state: State, batch: Batch, key: Array, hp: HParams, cfg: Config, *, axis_name: str | None = None
 ) -> Metrics:
-    """Means over all of `batch`, which may be a whole split; memory stays that of `examples.MAP_BATCH` images."""
+    """Means over all of `batch`, which may be a whole split; memory stays that of `MAP_BATCH` images."""
     pixel_key, code_key = jax.random.split(key)
     count, cfg = len(batch.images), plain(cfg)
 
@@ -128,7 +131,7 @@ def evaluate(
         return terms(state.params, pixels(images, pixel_keys, cfg), code_keys, hp.beta, hp, cfg)[0]
 
     split = (batch.images, examples.keys(pixel_key, count), examples.keys(code_key, count))
-    return _metrics(examples.map_batches(batch_terms, split, axis_name=axis_name), cfg)
+    return _metrics(examples.map_batches(batch_terms, split, MAP_BATCH, axis_name), cfg)
 
 
 def encode(params: Params, images: UInt8[Array, "b h w c"], key: Array, cfg: Config) -> Float[Array, "b d"]:

@@ -296,7 +296,7 @@ def test_an_odd_number_of_pixels_can_be_binarised():
 
 
 def test_evaluate_is_the_mean_over_a_split_that_no_batch_divides(monkeypatch):
-    monkeypatch.setattr(examples.map_batches, "__defaults__", (4, None))
+    monkeypatch.setattr(vae, "MAP_BATCH", 4)
     state, split = fresh(MLP), batch(n=11)
     got = jax.jit(partial(vae.evaluate, cfg=MLP))(state, split, KEY, HP)
     pixel_key, code_key = jax.random.split(KEY)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -65,21 +66,17 @@ def test_chapter_prints_the_scores_of_its_episodes(script, tmp_path, capsys):
     assert (path / "figures" / "scores.png").exists()
 
 
-def test_chapter_is_the_chapters():
-    spec = importlib.util.spec_from_file_location("dqn_cartpole", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["dqn_cartpole"] = module
-    spec.loader.exec_module(module)
-    cfg, hp = module.CHAPTER.config, module.CHAPTER.hparams
+def test_chapter_is_the_chapters(script):
+    cfg, hp = script.CHAPTER.config, script.CHAPTER.hparams
     numbers = (cfg.optimizer, cfg.loss, cfg.batch_size, cfg.replay_size, cfg.episodes)
     assert numbers == ("adamax", "squared", 32, 8_000, 100)
     assert (hp.learning_rate, hp.b1, hp.b2, hp.eps, hp.gamma) == (2e-3, 0.9, 0.999, 1e-7, 0.95)
     assert 1 + hp.termination_reward == -10
-    assert module.CHAPTER.run.epochs * cfg.steps_per_epoch == 100 * 500
+    assert script.CHAPTER.run.epochs * cfg.steps_per_epoch == 100 * 500
     assert sum(a * b + b for a, b in ((4, *cfg.widths[:1]), cfg.widths, (cfg.widths[1], 2))) == 562
     steps = np.arange(0, 1_000, 100)
     expected = np.maximum(0.95 * 0.995**steps, 0.01)
-    np.testing.assert_allclose([dqn.epsilon(step, hp, cfg) for step in steps], expected, rtol=1e-3)
+    np.testing.assert_allclose([dqn.epsilon(jnp.int32(step), hp, cfg) for step in steps], expected, rtol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def free_bits(
 
 def warm_up(weight: Float[Array, ""] | float, step: Array, steps: Float[Array, ""] | float) -> Float[Array, ""]:
     """`weight`, reached along a line from 0 in the first `steps` updates; at once where `steps` is 0."""
-    return weight * jnp.minimum(1.0, (step + 1) / jnp.maximum(steps, 1.0))
+    return weight * jnp.minimum(1.0, jnp.float32(step + 1) / jnp.maximum(steps, 1.0))
 
 
 class Decomposition(NamedTuple):

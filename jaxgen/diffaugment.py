@@ -39,8 +39,8 @@ def colour(images: Images, keys: Key[Array, " b"]) -> Images:
 
 def _moved(offsets: Array, side: int) -> Float[Array, "b s s"]:
     """Matrices that move a line by whole pixels and fill with zeros: products are cheap both ways, gathers are not."""
-    target, source = jnp.arange(side)[:, None], jnp.arange(side)[None, :]
-    return (target[None] - source[None] == offsets.reshape(-1, 1, 1)).astype(jnp.float32)
+    places = jnp.arange(side, dtype=jnp.float32)
+    return (places[None, :, None] - places[None, None, :] == offsets.reshape(-1, 1, 1)).astype(jnp.float32)
 
 
 def translation(images: Images, keys: Key[Array, " b"]) -> Images:
@@ -62,9 +62,13 @@ def _whole(draws: Array, reach: float) -> Array:
 def cutout(images: Images, keys: Key[Array, " b"]) -> Images:
     """A square of half the side set to zero; its centre lies anywhere in the image."""
     height, width = images.shape[1:3]
-    down, right = _uniform(keys, 0, 1, 2)
-    rows = jnp.abs(jnp.arange(height)[None] + 0.5 - (down * height).reshape(-1, 1)) < HOLE * height / 2
-    columns = jnp.abs(jnp.arange(width)[None] + 0.5 - (right * width).reshape(-1, 1)) < HOLE * width / 2
+    down, right = _uniform(keys, 0.0, 1.0, 2)
+    rows = (
+        jnp.abs(jnp.arange(height, dtype=jnp.float32)[None] + 0.5 - (down * height).reshape(-1, 1)) < HOLE * height / 2
+    )
+    columns = (
+        jnp.abs(jnp.arange(width, dtype=jnp.float32)[None] + 0.5 - (right * width).reshape(-1, 1)) < HOLE * width / 2
+    )
     return jnp.where((rows[:, :, None] & columns[:, None, :])[..., None], 0, images)
 
 

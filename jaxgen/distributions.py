@@ -51,12 +51,12 @@ def _latents(family: Family, outputs: int) -> int:
     return outputs // 2 if family == "diagonal" else (math.isqrt(9 + 8 * outputs) - 3) // 2
 
 
-def _diagonal(outputs: Float[Array, "*b 2d"]) -> tuple[Float[Array, "*b d"], Float[Array, "*b d"]]:
+def _diagonal(outputs: Float[Array, "*b n"]) -> tuple[Float[Array, "*b d"], Float[Array, "*b d"]]:
     mean, raw_scale = jnp.split(outputs, 2, axis=-1)
     return mean, jax.nn.softplus(raw_scale)
 
 
-def marginal_posteriors(outputs: Float[Array, "*b 2d"]) -> Distribution:
+def marginal_posteriors(outputs: Float[Array, "*b n"]) -> Distribution:
     """A diagonal posterior's independent factors: batch shape (*b, d), no event axis."""
     return _distrax().Normal(*_diagonal(outputs))
 

@@ -70,7 +70,8 @@ def make(name: str) -> Environment:
 
 def reset(environment: Environment, keys: Key[Array, " n"]) -> Situation:
     """The first situations of as many copies as there are keys."""
-    observation, inner = jax.vmap(environment.gymnax.reset, in_axes=(0, None))(keys, environment.params)
+    with jax.numpy_dtype_promotion("standard"):  # gymnax writes booleans into arrays of numbers
+        observation, inner = jax.vmap(environment.gymnax.reset, in_axes=(0, None))(keys, environment.params)
     return Situation(
         observation.astype(jnp.float32), jax.tree.map(lambda x: lax.convert_element_type(x, x.dtype), inner)
     )
@@ -80,9 +81,11 @@ def step(
     environment: Environment, keys: Key[Array, " n"], situation: Situation, actions: Int[Array, " n"]
 ) -> tuple[Situation, Outcome]:
     """One step of every copy; those whose episode is over stand at the start of the next."""
-    observation, inner, reward, terminated, truncated, info = jax.vmap(
-        environment.gymnax.step, in_axes=(0, 0, 0, None)
-    )(keys, situation.inner, actions, environment.params)
+    play_on = jax.vmap(environment.gymnax.step, in_axes=(0, 0, 0, None))
+    with jax.numpy_dtype_promotion("standard"):  # gymnax multiplies numbers by integer actions and by booleans
+        observation, inner, reward, terminated, truncated, info = play_on(
+            keys, situation.inner, actions, environment.params
+        )
     inner = jax.tree.map(lambda new, old: new.astype(old.dtype), inner, situation.inner)
     reached = info["final_observation"].astype(jnp.float32)
     outcome = Outcome(reward.astype(jnp.float32), reached, terminated, terminated | truncated)

@@ -93,7 +93,7 @@ def uniform(replay: Replay, draws: UInt32[Array, " b"], n_step: int, axis_name: 
     environments *= shares.count(axis_name)
     filled = jnp.minimum(replay.written, capacity)
     choices = (filled - (n_step - 1)) * environments
-    chosen = jnp.minimum((unit(draws) * choices).astype(jnp.int32), choices - 1)
+    chosen = jnp.minimum((unit(draws) * choices.astype(jnp.float32)).astype(jnp.int32), choices - 1)
     row = (replay.written - filled + chosen // environments) % capacity
     return Place(row, chosen % environments)
 
@@ -121,7 +121,7 @@ def prioritised(
     masses = jnp.where(allowed[:, None], replay.priorities**priority_exponent, 0).reshape(-1)
     chosen, total = _by_mass(masses, draws)
     choices = (jnp.minimum(replay.written, capacity) - (n_step - 1)) * environments
-    weights = (choices * masses[chosen] / total) ** -importance_exponent
+    weights = (choices.astype(jnp.float32) * masses[chosen] / total) ** -importance_exponent
     return Place(chosen // environments, chosen % environments), weights / weights.max()
 
 
@@ -129,7 +129,7 @@ def _by_mass(masses: Float[Array, " n"], draws: UInt32[Array, " b"]) -> tuple[In
     """Stratified inverse of the cumulated masses in two steps, first the block and then the place in it; the total."""
     blocks = jnp.pad(masses, (0, -masses.size % BLOCK)).reshape(-1, BLOCK)
     ends = jnp.cumsum(blocks.sum(axis=1))
-    wanted = (jnp.arange(draws.size) + unit(draws)) / draws.size * ends[-1]
+    wanted = (jnp.arange(draws.size, dtype=jnp.float32) + unit(draws)) / draws.size * ends[-1]
     block = jnp.minimum((ends[None, :] <= wanted[:, None]).sum(axis=1), ends.size - 1)
     within = jnp.cumsum(blocks[block], axis=1)
     rest = wanted - jnp.where(block > 0, ends[block - 1], 0)
@@ -164,7 +164,7 @@ def gather(
     for k in range(n_step):
         at = (place.row + k) % capacity, place.environment
         value = value + jnp.where(alive, discount * rows.reward[at], 0)
-        discount = jnp.where(alive, discount * gamma * ~rows.terminated[at], discount)
+        discount = jnp.where(alive, discount * gamma * (~rows.terminated[at]).astype(jnp.float32), discount)
         last = jnp.where(alive, at[0], last)
         alive = alive & ~rows.done[at]
     first = place.row, place.environment

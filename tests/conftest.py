@@ -1,20 +1,52 @@
-"""Strict settings for every test: rank promotion is an error, four CPU devices, one compilation cache a run.
+"""Strict settings for every test: no silent promotion of ranks or types, shapes checked, four CPU devices.
 
-Machine code is not optimised: most of the time goes into compiling programs that run once.
+Machine code is not optimized, because most of the time goes into compiling programs that run once. With
+JAXGEN_TEST_OPTIMIZATION=default it is what users run; `.ci/run` takes the slow tests so.
 """
 
+import functools
 import os
 import tempfile
 
 os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
+    os.environ.get("XLA_FLAGS", "")
+    + " --xla_force_host_platform_device_count=4"
+    + ("" if os.environ.get("JAXGEN_TEST_OPTIMIZATION") == "default" else " --xla_backend_optimization_level=0")
 )
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jaxgen-test-cache-"))
 
 import jax
+import optax
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-install_import_hook("jaxgen.nets", "beartype.beartype")  # every shape annotation there is checked at run time
+
+TYPED = (
+    *("bounds", "diffaugment", "distributions", "environments", "nets", "replay", "shares", "value_losses"),
+    *(f"algorithms.{name}" for name in ("dqn", "examples", "gan", "gan_gradients", "gan_players", "schedules", "vae")),
+    "algorithms.vae_objectives",
+)
+"""Modules whose annotations, shapes included, are checked at run time; losses and settings check themselves."""
+install_import_hook([f"jaxgen.{name}" for name in TYPED], "beartype.beartype")
+
+
+def promoting(function):
+    """`function` of another library that mixes types itself."""
+
+    @functools.wraps(function)
+    def wrapped(*args, **kwargs):
+        with jax.numpy_dtype_promotion("standard"):
+            return function(*args, **kwargs)
+
+    return wrapped
+
+
+def promoting_schedule(make):
+    return functools.wraps(make)(lambda *args, **kwargs: promoting(make(*args, **kwargs)))
+
+
+optax.tree.bias_correction = promoting(optax.tree.bias_correction)  # decay**count
+optax.cosine_decay_schedule = promoting_schedule(optax.cosine_decay_schedule)  # min(count, length)

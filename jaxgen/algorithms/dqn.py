@@ -112,7 +112,7 @@ def init(key: Array, hp: HParams, cfg: Config) -> State:
 
 def epsilon(transitions: Int[Array, ""], hp: HParams, cfg: Config) -> Float[Array, ""]:
     """Share of random actions after so many environment steps."""
-    done = jnp.minimum(transitions / hp.epsilon_steps, 1.0)
+    done = jnp.minimum(jnp.float32(transitions) / hp.epsilon_steps, 1.0)
     if cfg.epsilon_schedule == "linear":
         return hp.epsilon_start + (hp.epsilon_end - hp.epsilon_start) * done
     return hp.epsilon_start * (hp.epsilon_end / hp.epsilon_start) ** done

@@ -112,7 +112,8 @@ def _mean(tree: Any, axis_name: str | None) -> Any:
 def _averaged(state: State, hp: HParams, cfg: Config) -> State:
     if not cfg.ema:
         return state
-    decay = jnp.minimum(hp.ema_decay, (1.0 + state.step) / (10.0 + state.step))
+    steps = state.step.astype(jnp.float32)
+    decay = jnp.minimum(hp.ema_decay, (1.0 + steps) / (10.0 + steps))
     average = jax.tree.map(lambda old, new: old + (1 - decay) * (new - old), state.ema, state.params["generator"])
     return state._replace(ema=average)
 

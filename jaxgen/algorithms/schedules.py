@@ -27,7 +27,7 @@ def learning_rate(
     """
     if schedule == "constant":
         return rate
-    done = jnp.clip(step / jnp.maximum(steps, 1.0), 0.0, 1.0)
+    done = jnp.clip(jnp.float32(step) / jnp.maximum(steps, 1.0), 0.0, 1.0)
     if schedule == "linear":
         return rate * (1 - done)
     if schedule == "cosine":

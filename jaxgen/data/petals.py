@@ -121,7 +121,8 @@ def greenery(dice: Dice, x: Array, y: Array, at: Stand, species: Species) -> Pai
     def stem(soft: Array, at: Stand) -> Paint:
         down, half = jnp.maximum(at.y - y, 0.0), species.stem * at.radius
         across = (x - at.x - bend * down**2) / half
-        alpha = inside((jnp.abs(across) - 1.0) * half, soft) * (y < at.y) * at.present
+        shown = ((y < at.y) & at.present).astype(jnp.float32)
+        alpha = inside((jnp.abs(across) - 1.0) * half, soft) * shown
         return Paint(green * jnp.clip(0.9 - 0.3 * across, 0.5, 1.2)[None], alpha)
 
     tall, width = species.leaf
@@ -169,7 +170,7 @@ def blossom_layers(blossom: Callable[[Dice, View], Paint], key: Array, view: Vie
 def draw(key: Array, label: Array | int, size: int) -> Array:
     """One flower of class `label`, (size, size, 3) in [0, 1]. Under vmap keep `label` common: one class is computed."""
     dice, blossom_key = Dice(key, 400), jax.random.fold_in(key, 1)
-    line = (jnp.arange(size) + 0.5) * (2.0 / size) - 1.0
+    line = (jnp.arange(size, dtype=jnp.float32) + 0.5) * (2.0 / size) - 1.0
     x, y = jnp.meshgrid(line, -line)
     species = jax.tree.map(lambda *values: jnp.array(values)[label], *(species for _, species in BLOSSOMS.values()))
     at = stand(dice, species)

@@ -170,7 +170,7 @@ def rays(view: View, ray: Ray, seed: Array, turn: Number, reach: Number, light: 
 
 def leaf_cover(t: Array, across: Array, half: Array, soft: Number) -> Array:
     """Coverage of a blade whose half width is `half` at the part t of its length: nothing before 0 or after 1."""
-    return inside(jnp.abs(across) - half, soft) * ((t > 0.0) & (t < 1.0))
+    return inside(jnp.abs(across) - half, soft) * ((t > 0.0) & (t < 1.0)).astype(jnp.float32)
 
 
 def florets(view: View, radius: Array, spirals: tuple[int, int], rim: Array, heart: Array) -> Paint:
@@ -210,10 +210,10 @@ def dandelion(dice: Dice, view: View) -> Paint:
     def ring(seed: Array, count: Array, radius: Array) -> Paint:
         petal = petals(seed, u, v, count, 0.0)
         outward = petal.along - radius * (1.0 + 0.07 * petal.size)
-        thread = 0.55 * fine * inside(jnp.abs(petal.across) - 0.006, soft) * (outward < 0.0)
+        thread = 0.55 * fine * inside(jnp.abs(petal.across) - 0.006, soft) * (outward < 0.0).astype(jnp.float32)
         spokes = 0.55 + 0.45 * cosine(9.0 * angle(outward, petal.across) + 3.0 * petal.tone)
         star = 1.3 * ramp(length(outward, petal.across), 0.17, 0.0) * (spokes * fine + 0.5 * (1.0 - fine))
-        seed_head = jnp.clip(jnp.maximum(star, thread), 0.0, 1.0) * (petal.tone < bare)
+        seed_head = jnp.clip(jnp.maximum(star, thread), 0.0, 1.0) * (petal.tone < bare).astype(jnp.float32)
         return Paint(white * (0.92 + 0.1 * petal.tone)[None], seed_head)
 
     counts = jnp.array([29.0, 20.0, 10.0]) + dice.whole(0, 6)

@@ -175,9 +175,11 @@ def test_target_moves_when_it_is_due(rate):
 def test_epsilon_falls_from_start_to_end():
     hp = dataclasses.replace(HP, epsilon_start=0.8, epsilon_end=0.2, epsilon_steps=100.0)
     steps = jnp.array([0, 50, 100, 1_000])
-    np.testing.assert_allclose(dqn.epsilon(steps, hp, TINY), [0.8, 0.5, 0.2, 0.2], rtol=1e-6)
+    np.testing.assert_allclose(jax.vmap(lambda t: dqn.epsilon(t, hp, TINY))(steps), [0.8, 0.5, 0.2, 0.2], rtol=1e-6)
     exponential = dataclasses.replace(TINY, epsilon_schedule="exponential")
-    np.testing.assert_allclose(dqn.epsilon(steps, hp, exponential), [0.8, 0.4, 0.2, 0.2], rtol=1e-6)
+    np.testing.assert_allclose(
+        jax.vmap(lambda t: dqn.epsilon(t, hp, exponential))(steps), [0.8, 0.4, 0.2, 0.2], rtol=1e-6
+    )
 
 
 def test_exploration_is_random_and_greed_is_not():

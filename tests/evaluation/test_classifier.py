@@ -1,4 +1,5 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -114,7 +115,7 @@ def test_the_protocol_is_a_function_of_the_seed_and_real_images_reach_the_floor(
     judge = classifier.load(data, updates=60)
 
     def perfect(key):
-        return data.test.images[jax.random.permutation(key, 60)[:50]] / 255.0
+        return data.test.images[jax.random.permutation(key, 60)[:50]].astype(jnp.float32) / 255
 
     got = generator.evaluate(perfect, data, judge, 0)
     assert got == generator.evaluate(perfect, data, judge, 0)

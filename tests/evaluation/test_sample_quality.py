@@ -134,7 +134,7 @@ def test_equal_points_are_each_others_neighbours():
 
 def test_nearest_images_are_found_by_pixels():
     pool = jax.random.randint(KEY, (30, 4, 4, 1), 0, 256).astype(jnp.uint8)
-    images = pool[jnp.array([7, 3])] / 255.0 + jnp.array([0.0, 0.01]).reshape(2, 1, 1, 1)
+    images = pool[jnp.array([7, 3])].astype(jnp.float32) / 255 + jnp.array([0.0, 0.01]).reshape(2, 1, 1, 1)
     distances, indices = neighbours.nearest(images, pool, 2)
     np.testing.assert_array_equal(indices[:, 0], [7, 3])
     np.testing.assert_allclose(distances[:, 0], [0, 0.01], atol=2e-3)

@@ -7,13 +7,13 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar
 
 import jax
 import tyro
 
+from jaxgen.doctor import quick
 from jaxgen.engine import devices, machine, processes
 from jaxgen.errors import SettingError, UserError, check_choice
 
@@ -60,8 +60,7 @@ def use_compilation_cache() -> None:
     `JAX_COMPILATION_CACHE_DIR` chooses another folder; set to the empty string it turns the cache off.
     """
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(cache / "jaxgen" / "xla" / machine.instructions()))
+        jax.config.update("jax_compilation_cache_dir", str(machine.cache_folder() / "xla" / machine.instructions()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
@@ -128,6 +127,7 @@ def main(
         if hasattr(settings, "run"):
             processes.start(settings.run)
             devices.place(settings.run.cpu_devices, settings.run.seeds, settings.run.devices, small_operations)
+            quick.once()  # after that: it makes the devices
         with processes.together():
             run(settings)
 

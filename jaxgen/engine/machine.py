@@ -70,6 +70,11 @@ def _numeric(description: Mapping[str, Any]) -> dict[str, Any]:
     return flat | {k: v for k, v in packages if k not in _NO_NUMBERS} | description.get("options", {})
 
 
+def cache_folder() -> Path:
+    """Folder of what is kept between runs; it need not exist."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgen"
+
+
 def model() -> str:
     """The processor's name, as the operating system has it."""
     name = _cpuinfo("model name")

@@ -1,0 +1,107 @@
+"""All checks, in processes of their own, two at a time: a crash or a hang is the result of one check."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Timer
+from typing import Any
+
+from jaxgen.doctor.results import Result
+
+PATIENCE = 600.0
+"""Seconds a check may take; the slowest takes half a minute on two cores that are free."""
+COMMAND = (sys.executable, "-W", "ignore", "-m", "jaxgen.doctor.worker")
+"""Starts a worker."""
+
+
+class Crashed(Exception):
+    """A worker ended, or was ended, instead of answering; the message says how."""
+
+
+class Worker:
+    """A process that answers names of checks with results; see `worker`."""
+
+    def __init__(self, command: Sequence[str] = COMMAND, patience: float = PATIENCE) -> None:
+        # a GPU's memory is not enough for two who each take three quarters of it; stored programs test nothing
+        settings = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JAX_ENABLE_COMPILATION_CACHE": "false"}
+        self._patience = patience
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, **settings},
+        )
+        self.hello = self._answer()
+
+    def ask(self, name: str) -> Result:
+        """The result of the check of that name."""
+        assert self._process.stdin is not None
+        with suppress(OSError):  # it has ended: `_answer` says how
+            print(name, file=self._process.stdin, flush=True)
+        return Result(**self._answer())
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.kill()
+        self._process.communicate()
+
+    def _answer(self) -> Any:
+        assert self._process.stdout is not None
+        timer = Timer(self._patience, self._process.kill)
+        timer.start()
+        try:
+            line = self._process.stdout.readline()
+        finally:
+            late = not timer.is_alive()
+            timer.cancel()
+        if line:
+            return json.loads(line)
+        code = self._process.wait()
+        if late:
+            raise Crashed(f"not ready after {self._patience:.0f} s")
+        raise Crashed(f"the process ended by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}")
+
+
+def run(
+    begin: Callable[[dict[str, str]], None],
+    report: Callable[[Result], None],
+    start: Callable[[], Worker] = Worker,
+    workers: int = 2,
+) -> list[Result]:
+    """Results of all checks; `begin` is told what is tested, `report` of each result as soon as it is known."""
+    first = start()
+    begin(first.hello["head"])
+    names = list(first.hello["checks"])
+    queue, spare = deque(names), [first]
+    results: dict[str, Result] = {}
+
+    def work(_: int) -> None:
+        worker = None
+        while True:
+            try:
+                name = queue.popleft()
+            except IndexError:
+                break
+            try:
+                worker = worker or (spare.pop() if spare else start())
+                results[name] = worker.ask(name)
+            except Crashed as error:
+                results[name] = Result(name, "failed", "", None, 0.0, 0.0, str(error))
+                if worker is not None:
+                    worker.close()
+                worker = None
+            report(results[name])
+        if worker is not None:
+            worker.close()
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(work, range(workers)))
+    return [results[name] for name in names]

@@ -1,0 +1,28 @@
+"""A process that runs checks by name: one that a check crashes takes nothing else with it.
+
+Reads names, a line each; answers each with a line of JSON, after a first line about the installation.
+"""
+
+import json
+import os
+import sys
+
+
+def main() -> None:
+    """Serves until its input ends."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # a library that prints does not print between answers
+
+    from jaxgen.doctor import catalogue, checks, head
+
+    def answer(value: object) -> None:
+        print(json.dumps(value), file=answers, flush=True)
+
+    known = {check.name: check for check in catalogue.CHECKS}
+    answer({"head": head.describe(), "checks": list(known)})
+    for line in sys.stdin:
+        answer(checks.run(known[line.strip()])._asdict())
+
+
+if __name__ == "__main__":
+    main()

@@ -109,6 +109,17 @@ except Exception as error:
     assert _python(code, XLA_FLAGS=flags).split()[-1] == outcome
 
 
+@pytest.mark.skipif(metadata.version("jaxlib") not in installed.WRONG, reason="this jaxlib computes right")
+def test_the_doctor_finds_a_wrong_release_without_the_flag():
+    code = """
+import os, jaxgen
+os.environ["XLA_FLAGS"] = ""
+from jaxgen.doctor import checks, known
+print([checks.run(check).status for check in known.CHECKS if check.name in ("matrix rows", "sum of a broadcast")])
+"""
+    assert "WRONG" in _python(code)
+
+
 def _python(code: str, **environment: str) -> str:
     env = {**os.environ, "XLA_FLAGS": "", **environment}
     return subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, env=env).stdout

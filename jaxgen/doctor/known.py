@@ -39,7 +39,7 @@ def matrix_rows_64() -> float:
         return matrix_rows(np.float64, 16_385)
 
 
-def sum_of_broadcast(calls: int = 100) -> float:
+def sum_of_broadcast(calls: int = 40) -> float:
     """Sums of ones that were broadcast, each a number of float32 exactly; a race, so it is computed often."""
     worst = 0.0
     for source, shape in (((1024, 1), (2, 1024, 1024)), ((512, 1), (4, 512, 1024)), ((1025, 1), (33, 1025, 63))):

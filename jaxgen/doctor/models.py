@@ -94,7 +94,7 @@ def log_likelihood(config: vae.Config, count: int, samples: int) -> float:
     params = _state(vae, hparams, config).params
 
     def estimate(params: Any, images: jax.Array, key: jax.Array, hparams: Any) -> jax.Array:
-        return likelihood.log_likelihood(params, images, key, samples, hparams, config).estimate
+        return likelihood.log_likelihood(params, images, key, samples, hparams, config).blocks
 
     return error(estimate, params, jnp.asarray(_images(count, config.image_shape)), jax.random.key(1), hparams)
 

@@ -11,6 +11,9 @@ from jaxgen import bounds, distributions
 from jaxgen.algorithms.vae_config import Config, HParams
 from jaxgen.nets import autoencoders, flowers
 
+MID_GREY = 0.5
+"""The pixel that a net's output of 0 stands for where outputs are means, in [0, 1]."""
+
 Params = Any
 Metrics = dict[str, Float[Array, ""]]
 
@@ -54,8 +57,12 @@ def posterior_numbers(params: Params, x: Float[Array, "b h w c"], cfg: Config) -
 
 
 def likelihood_numbers(params: Params, codes: Float[Array, "b d"], cfg: Config) -> Float[Array, "b h w c"]:
-    """The numbers of p(x|z), for `distributions.likelihood`."""
-    return decoder(cfg).apply({"params": params["decoder"]}, codes)
+    """The numbers of p(x|z), for `distributions.likelihood`; a fresh net's, near 0, stand for mid-grey.
+
+    Bernoulli: logits, the net's outputs. Else means: mid-grey plus the net's outputs.
+    """
+    outputs = decoder(cfg).apply({"params": params["decoder"]}, codes)
+    return outputs if cfg.likelihood == "bernoulli" else MID_GREY + outputs
 
 
 class Draws(NamedTuple):

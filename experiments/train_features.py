@@ -1,4 +1,4 @@
-r"""The feature net by which samples of a data set are judged: a small classifier, trained here, kept in one file.
+"""The feature net by which samples of a data set are judged: a small classifier, trained here, kept in one file.
 
     python experiments/train_features.py --data.source folder --data.path photographs --to photographs.safetensors
     python experiments/evaluate_gan.py runs/gan_flowers-001 --features photographs.safetensors
@@ -10,8 +10,7 @@ The nets that jaxgen ships (jaxgen/evaluation/features) were made by
 
     python experiments/train_features.py --updates 3000 --to mnist.safetensors
     python experiments/train_features.py --data.source digits --updates 1500 --to digits.safetensors
-    python experiments/train_features.py --data.source petals --data.seed 1000 --data.count 6000 --updates 800 \
-        --to petals.safetensors
+    python experiments/train_features.py --data.source petals --data.seed 1000 --updates 400 --to petals.safetensors
 """
 
 from dataclasses import dataclass, field

@@ -6,11 +6,14 @@ import pytest
 
 from jaxgen import data as data_lib
 from jaxgen.data.dataset import Dataset, Split
+from jaxgen.data.petals import CLASS_NAMES
 from jaxgen.evaluation import classifier, generator, sample_quality
 
 TEN = tuple("0123456789")
 SETS = {
+    "mnist": ("3.0.1", (28, 28, 1), TEN, 0.99),
     "digits": ("99ec9f24ddf5", (28, 28, 1), TEN, 0.97),
+    "petals": ("1", (80, 80, 3), CLASS_NAMES, 0.97),
 }
 
 

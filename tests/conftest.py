@@ -20,6 +20,8 @@ import jax
 import optax
 from jaxtyping import install_import_hook
 
+import jaxgen  # noqa: F401 mends XLA_FLAGS, before a test module lets JAX start
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

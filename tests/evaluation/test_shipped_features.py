@@ -44,7 +44,7 @@ def test_digits_are_classified_as_its_file_says():
     net = classifier.load(dataset)
     features, taken_for = net.features_and_classes(dataset.test.images)
     assert (taken_for == np.asarray(dataset.test.labels)).mean() == pytest.approx(net.accuracy, abs=1 / 359)
-    floats, _ = net.features_and_classes(dataset.test.images / np.float32(255))
+    floats, _ = net.features_and_classes(dataset.test.images.astype(np.float32) / 255)
     np.testing.assert_allclose(floats, features, atol=1e-5 * np.abs(features).max())
 
 

@@ -343,7 +343,7 @@ def test_a_fresh_net_is_about_as_good_as_mid_grey(net, likelihood, flowers):
 
     @jax.jit
     def bits(images):
-        x = images / jnp.float32(255)
+        x = images.astype(jnp.float32) / 255
         nats = {"net": vae_objectives.distortions(params, codes, x, hp, cfg)}
         for name, mean in (("grey", 0.5), ("black", 0.0)):
             means = jnp.full(x.shape, mean)

@@ -16,6 +16,8 @@ from jaxgen.doctor import results, series
 class Doctor:
     """Known-answer tests of the installed JAX, about a minute; exit code 1 where one is not right."""
 
+    full: bool = False
+    """Make the slow checks, too: a minute more."""
     json: bool = False
     """Print one JSON object instead of lines."""
 
@@ -34,7 +36,7 @@ class Doctor:
                 print(results.line(result), flush=True)
 
         try:
-            every = series.run(begin, report)
+            every = series.run(begin, report, self.full)
         except series.Crashed as crash:
             print(f"error: JAX does not start: {crash}", file=sys.stderr)
             return 1

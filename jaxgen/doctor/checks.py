@@ -24,6 +24,8 @@ class Check(NamedTuple):
     """Largest error that is right."""
     excuse: str = ""
     """Why a wrong answer does not reach anything that jaxgen computes; such an answer is reported and passes."""
+    slow: bool = False
+    """Only made when all are."""
 
 
 def run(check: Check) -> Result:

@@ -169,14 +169,15 @@ MANY_GAN = gan.Config(image_shape=SMALL, batch_size=MANY)
 FLOWER_GAN = gan.Config(image_shape=(80, 80, 3), net="flower", dropout=0.3, batch_size=32)
 
 
-def _check(name: str, measure: Callable[[], float], tolerance: float = FINE) -> Check:
+def _check(name: str, measure: Callable[[], float], tolerance: float = FINE, slow: bool = False) -> Check:
     function = measure.func if isinstance(measure, partial) else measure
-    return Check(name, f"{(function.__doc__ or '').rstrip('.')}, float64", measure, tolerance)
+    return Check(name, f"{(function.__doc__ or '').rstrip('.')}, float64", measure, tolerance, slow=slow)
 
 
 CHECKS = (  # the slowest first
-    _check("flower GAN: step", partial(step, gan, FLOWER_GAN), COARSE),
+    _check("flower GAN: step", partial(step, gan, FLOWER_GAN), COARSE, slow=True),
     _check("flower VAE: step", partial(step, vae, FLOWERS), COARSE),
+    _check("flower GAN: evaluation", partial(evaluation, gan, FLOWER_GAN, 32)),
     _check("conv VAE: step", partial(step, vae, DIGITS)),
     _check("conv AE: step", partial(step, autoencoder, CONVOLUTIONAL)),
     _check("DQN: steps", dqn_steps),
@@ -192,7 +193,8 @@ CHECKS = (  # the slowest first
     _check("GAN: step, 32,769 images", partial(step, gan, MANY_GAN), 2e-3),
     _check("DQN: loss, 32,769 transitions", partial(dqn_loss, MANY)),
     _check("AE: evaluation", partial(evaluation, autoencoder, DENSE, 2_000)),
-    _check("conv AE: evaluation", partial(evaluation, autoencoder, CONVOLUTIONAL, 600)),
+    _check("conv AE: evaluation", partial(evaluation, autoencoder, CONVOLUTIONAL, 600), slow=True),
+    _check("flower VAE: evaluation", partial(evaluation, vae, FLOWERS, 20), slow=True),
     _check("VAE: evaluation", partial(evaluation, vae, MLP, 2_000)),
     _check("VAE, full posterior: evaluation, 32,769 images", partial(evaluation, vae, FULL, MANY)),
     _check("GAN: evaluation", partial(evaluation, gan, gan.Config(), 500)),

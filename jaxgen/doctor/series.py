@@ -73,13 +73,17 @@ class Worker:
 def run(
     begin: Callable[[dict[str, str]], None],
     report: Callable[[Result], None],
+    full: bool = False,
     start: Callable[[], Worker] = Worker,
     workers: int = 2,
 ) -> list[Result]:
-    """Results of all checks; `begin` is told what is tested, `report` of each result as soon as it is known."""
+    """Results of the checks, with `full` of the slow ones too.
+
+    `begin` is told what is tested, `report` of each result as soon as it is known.
+    """
     first = start()
     begin(first.hello["head"])
-    names = list(first.hello["checks"])
+    names = [name for name, slow in first.hello["checks"] if full or not slow]
     queue, spare = deque(names), [first]
     results: dict[str, Result] = {}
 

@@ -19,7 +19,7 @@ def main() -> None:
         print(json.dumps(value), file=answers, flush=True)
 
     known = {check.name: check for check in catalogue.CHECKS}
-    answer({"head": head.describe(), "checks": list(known)})
+    answer({"head": head.describe(), "checks": [[check.name, check.slow] for check in known.values()]})
     for line in sys.stdin:
         answer(checks.run(known[line.strip()])._asdict())
 

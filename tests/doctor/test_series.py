@@ -11,7 +11,8 @@ from jaxgen.doctor.series import Worker
 
 FAKE = """
 import json, os, signal, sys, time
-print(json.dumps({"head": {"jax": "1"}, "checks": ["good", "crash", "hang", "exit", "last"]}), flush=True)
+checks = [[name, name == "last"] for name in ("good", "crash", "hang", "exit", "last")]
+print(json.dumps({"head": {"jax": "1"}, "checks": checks}), flush=True)
 for line in sys.stdin:
     match line.strip():
         case "crash": os.kill(os.getpid(), signal.SIGSEGV)
@@ -28,7 +29,7 @@ def _fake(patience: float = 5.0) -> Worker:
 
 def test_the_others_go_on():
     heads, told = [], []
-    every = series.run(heads.append, told.append, _fake, workers=2)
+    every = series.run(heads.append, told.append, True, _fake, workers=2)
     assert heads == [{"jax": "1"}]
     assert [(result.name, result.status) for result in every] == [
         ("good", "ok"),
@@ -46,6 +47,11 @@ def test_the_others_go_on():
     assert not results.passed(every)
 
 
+def test_slow_checks_are_left_out_by_default():
+    every = series.run(lambda head: None, lambda result: None, start=lambda: _fake(1.0), workers=2)
+    assert [result.name for result in every] == ["good", "crash", "hang", "exit"]
+
+
 def test_a_result_is_a_line():
     wrong = results.Result("a name", "WRONG", "this and that", 0.008, 1e-5, 0.1)
     line = results.line(wrong)
@@ -60,7 +66,8 @@ def test_a_result_is_a_line():
 def test_the_command(monkeypatch, capsys, status, code, as_json):
     result = results.Result("a", status, "b", 0.5, 0.1, 1.0, "c")
 
-    def run(begin, report):
+    def run(begin, report, full):
+        assert not full
         begin({"jax": "1.2.3"})
         report(result)
         return [result]

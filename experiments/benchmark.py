@@ -18,7 +18,7 @@ import json
 from benchmarks import conv, dqn, reporting, scaling, startup, sweep, train
 from benchmarks.measuring import Measurement
 
-from jaxgen.engine import cli
+from jaxgen.launch import command_line
 
 COMMANDS = conv.Conv | train.Train | startup.Startup | dqn.Dqn | sweep.Sweep | scaling.Scaling | scaling.Streaming
 
@@ -37,4 +37,4 @@ def main(settings: Measurement) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(COMMANDS, main, __doc__)
+    command_line.main(COMMANDS, main, __doc__)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from jaxgen.algorithms import autoencoder
 from jaxgen.data import DataSettings
-from jaxgen.engine import cli
-from jaxgen.engine.settings import RunSettings
-from jaxgen.engine.train import Train, train
+from jaxgen.launch import command_line
+from jaxgen.runs.settings import RunSettings
+from jaxgen.runs.train import Train, train
 
 
 @dataclass(frozen=True)
@@ -34,4 +34,4 @@ def main(settings: Settings, train: Train = train) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(Settings(), main, __doc__)
+    command_line.main(Settings(), main, __doc__)

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from jaxgen.algorithms import dqn
-from jaxgen.engine import cli
-from jaxgen.engine import settings as settings_lib
-from jaxgen.engine.settings import RunSettings
-from jaxgen.engine.train import Train, train
+from jaxgen.launch import command_line
+from jaxgen.runs import settings as settings_lib
+from jaxgen.runs.settings import RunSettings
+from jaxgen.runs.train import Train, train
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ def main(settings: Settings, train: Train = train) -> None:
         settings = dataclasses.replace(settings, hparams=hparams)
     from jaxgen.report import dqn as report
 
-    report.summarise(train("dqn_cartpole", dqn, settings, report.draw), config)
+    report.summarize(train("dqn_cartpole", dqn, settings, report.draw), config)
 
 
 if __name__ == "__main__":
-    cli.main(PRESETS, main, __doc__, small_operations=True)
+    command_line.main(PRESETS, main, __doc__, small_operations=True)

@@ -18,8 +18,8 @@ from typing import Any
 
 import tyro
 
-from jaxgen.engine import cli
 from jaxgen.errors import check_at_least, refuse
+from jaxgen.launch import command_line
 
 
 @dataclass(frozen=True)
@@ -84,15 +84,15 @@ def main(settings: Settings) -> None:
 
     from jaxgen import data as data_lib
     from jaxgen.algorithms import gan
-    from jaxgen.engine.files import write_json
-    from jaxgen.engine.restore import restore
     from jaxgen.evaluation import classifier, generator
+    from jaxgen.runs.files import write_json
+    from jaxgen.runs.restore import restore
 
     run = restore(settings.run_dir, gan, ("gan_mnist", "gan_flowers"))
     dataset = run.dataset
     if run.data.train_on_all:
         dataset = data_lib.load(dataclasses.replace(run.data, train_on_all=False))
-    sample = jax.jit(partial(gan.sample, run.state, count=settings.samples, cfg=run.cfg))
+    sample = jax.jit(partial(gan.sample, run.state, count=settings.samples, config=run.config))
     judge = classifier.load(dataset, settings.features, settings.classifier_updates)
     result = generator.evaluate(sample, dataset, judge, settings.seed)
     result = {"run": str(settings.run_dir), "step": run.step, "trained_on_test_images": run.data.train_on_all, **result}
@@ -112,4 +112,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(Settings(), main, __doc__)
+    command_line.main(Settings(), main, __doc__)

@@ -18,8 +18,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from jaxgen.engine import cli
 from jaxgen.errors import UserError, check_at_least
+from jaxgen.launch import command_line
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Settings:
 def main(settings: Settings) -> None:
     """Restores, evaluates, writes and prints."""
     from jaxgen.algorithms import vae
-    from jaxgen.engine.files import write_json
-    from jaxgen.engine.restore import restore
     from jaxgen.evaluation import likelihood
     from jaxgen.evaluation import vae as evaluation
+    from jaxgen.runs.files import write_json
+    from jaxgen.runs.restore import restore
 
     likelihood.check_samples(settings.samples)
     check_at_least("seed", settings.seed, 0)
@@ -54,9 +54,9 @@ def main(settings: Settings) -> None:
         raise UserError("name the run directory: python experiments/evaluate_vae.py RUN_DIR")
     run = restore(settings.path, vae)
     budget: Any = {"samples": settings.samples, "images": settings.images, "seed": settings.seed}
-    conditions = evaluation.conditions(run.dataset, run.cfg, **budget)
+    conditions = evaluation.conditions(run.dataset, run.config, **budget)
     others = None if settings.against is None else evaluation.read_values(settings.against, conditions)
-    results, values = evaluation.evaluate(run.state.params, run.dataset, run.hp, run.cfg, **budget)
+    results, values = evaluation.evaluate(run.state.params, run.dataset, run.hparams, run.config, **budget)
     if others is not None:
         results["against"] = {"run": str(settings.against), **likelihood.paired_difference(values, others)}
     evaluation.write_values(run.path, conditions, values)
@@ -65,4 +65,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(Settings(), main, __doc__)
+    command_line.main(Settings(), main, __doc__)

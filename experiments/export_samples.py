@@ -12,8 +12,8 @@ from pathlib import Path
 
 import tyro
 
-from jaxgen.engine import cli
 from jaxgen.errors import check_at_least, refuse
+from jaxgen.launch import command_line
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,13 @@ def main(settings: Settings) -> None:
     import numpy as np
 
     from jaxgen.algorithms import gan
-    from jaxgen.engine.restore import restore
     from jaxgen.report.figures import as_picture
+    from jaxgen.runs.restore import restore
 
     run = restore(settings.run_dir, gan, ("gan_mnist", "gan_flowers"))
-    images = jax.jit(partial(gan.sample, count=settings.count, cfg=run.cfg))(run.state, jax.random.key(settings.seed))
+    images = jax.jit(partial(gan.sample, count=settings.count, config=run.config))(
+        run.state, jax.random.key(settings.seed)
+    )
     out.mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(np.round(255 * np.asarray(images)).astype(np.uint8)):
         as_picture(image).save(out / f"{number:05d}.png")
@@ -53,4 +55,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(Settings(), main, __doc__)
+    command_line.main(Settings(), main, __doc__)

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from jaxgen.algorithms import gan
-from jaxgen.algorithms.optimizers import HParams as Optimizer
 from jaxgen.data import DataSettings
-from jaxgen.engine import cli
-from jaxgen.engine.settings import RunSettings
-from jaxgen.engine.train import Train, train
+from jaxgen.launch import command_line
+from jaxgen.optim import HParams as Optimizer
+from jaxgen.runs.settings import RunSettings
+from jaxgen.runs.train import Train, train
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ BETTER = Settings(
         loss="hinge",
         spectral_norm=True,
         ema=True,
-        augment=("colour", "translation", "cutout"),
+        augment=("color", "translation", "cutout"),
         optimizer="adam",
         batch_size=32,
     ),
@@ -62,4 +62,4 @@ def main(settings: Settings, train: Train = train) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(PRESETS, main, __doc__)
+    command_line.main(PRESETS, main, __doc__)

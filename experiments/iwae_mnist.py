@@ -6,8 +6,8 @@
 
 Presets (--preset NAME; every further option changes it):
 
-    iwae   the paper's net, binarised pixels, Adam 1e-3 (epsilon 1e-4) that falls along a cosine in 20 epochs, batch 20
-    dreg   the same with the doubly reparameterised gradient
+    iwae   the paper's net, binarized pixels, Adam 1e-3 (epsilon 1e-4) that falls along a cosine in 20 epochs, batch 20
+    dreg   the same with the doubly reparameterized gradient
     paper  the paper's eight stages of learning rates over its 3,280 epochs: weeks on a laptop
 
 A schedule is spread over hparams.schedule-steps updates, 3,000 an epoch of MNIST: change it with run.epochs. With
@@ -19,9 +19,9 @@ from typing import Literal
 
 from jaxgen.algorithms import vae
 from jaxgen.data import DataSettings
-from jaxgen.engine import cli
-from jaxgen.engine.settings import RunSettings
-from jaxgen.engine.train import Train, train
+from jaxgen.launch import command_line
+from jaxgen.runs.settings import RunSettings
+from jaxgen.runs.train import Train, train
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Settings:
             latent_size=50,
             widths=(200, 200),
             activation="tanh",
-            inputs="binarised",
+            inputs="binarized",
             objective="iwae",
             samples=50,
             schedule="cosine",
@@ -70,4 +70,4 @@ def main(settings: Settings, train: Train = train) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(PRESETS, main, __doc__)
+    command_line.main(PRESETS, main, __doc__)

@@ -22,8 +22,9 @@ from typing import Literal
 
 import tyro
 
-from jaxgen.engine import cli, devices, rundir
 from jaxgen.errors import SettingError, UserError, check_at_least
+from jaxgen.launch import command_line, devices
+from jaxgen.runs import directory as run_directory
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ class Search:
     search_seed: int = 0
     """Seed of the proposals (the run's own is --run.seed)."""
     metric: str | None = None
-    """Logged metric to optimise; default: the algorithm's own."""
-    maximise: bool = False
+    """Logged metric to optimize; default: the algorithm's own."""
+    maximize: bool = False
     """More of the metric is better."""
     ray: str | None = None
     """Work on this Ray cluster, whose machines share the study's disk: address, auto, or local for a new one."""
@@ -66,36 +67,36 @@ class Search:
 
 def main() -> None:
     """Works on the study and reports."""
-    settings, args = cli.parse(Search(), __doc__, sys.argv[1:], others=True)
+    settings, args = command_line.parse(Search(), __doc__, sys.argv[1:], others=True)
     if not settings.axis:
         raise SettingError("give at least one --axis, as --axis hparams.learning_rate=log:1e-4:1e-2")
     try:
         import optuna  # noqa: F401
     except ImportError:
         raise UserError('a search needs Optuna, which is not installed: pip install -e ".[search]"') from None
-    from jaxgen.sweep import experiment, fields, objective, probe, search, space
-    from jaxgen.sweep.study import Study
+    from jaxgen.sweeps import experiment, fields, objective, probe, search, space
+    from jaxgen.sweeps.study import Study
 
     chosen = experiment.load(experiment.find(settings.experiment, Path(__file__).parent), args)
     known = fields.hints(chosen.settings)
     axes = space.parse(settings.axis, known)
     search.check_space(chosen, axes, known)
     devices.place(chosen.settings.run.cpu_devices, min(settings.batch, settings.trials))
-    cfg, data = probe.configured(chosen, {})
-    by = objective.of(chosen, cfg, data, settings.metric, settings.maximise)
-    directory = rundir.create(f"search_{chosen.name}", chosen.settings.run)
+    config, data = probe.configured(chosen, {})
+    by = objective.of(chosen, config, data, settings.metric, settings.maximize)
+    directory = run_directory.create(f"search_{chosen.name}", chosen.settings.run)
     search.check_same(directory, chosen, settings.axis, by, shlex.join(["python", *sys.argv]))
     wanted = search.Plan(settings.trials, settings.batch, settings.sampler, settings.pruner, settings.search_seed)
     if settings.ray is not None:
-        from jaxgen.sweep import cluster
+        from jaxgen.sweeps import cluster
 
         where = cluster.Cluster(settings.ray, settings.cpus_per_worker, settings.gpus_per_worker, retries=3)
         task = (chosen.script.absolute(), args, settings.axis, directory.absolute(), wanted, by, where.cpus)
         cluster.run_workers(search.work_as_task, task, settings.workers, where)
-    with Study(directory, chosen.name, axes, by.maximise, settings.pruner) as study:
+    with Study(directory, chosen.name, axes, by.maximize, settings.pruner) as study:
         search.work(study, chosen, known, wanted, by)
         search.report(study, chosen, known, by)
 
 
 if __name__ == "__main__":
-    cli.reported(main)
+    command_line.reported(main)

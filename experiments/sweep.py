@@ -22,8 +22,8 @@ from pathlib import Path
 
 import tyro
 
-from jaxgen.engine import cli, devices
 from jaxgen.errors import SettingError, check_at_least
+from jaxgen.launch import command_line, devices
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Sweep:
     """Most members of one program; 0: as many as are estimated to fit into memory."""
     metric: str | None = None
     """Logged metric that members are compared by; default: the algorithm's own."""
-    maximise: bool = False
+    maximize: bool = False
     """More of the metric is better."""
     dry_run: bool = False
     """Print the plan and end."""
@@ -64,10 +64,10 @@ class Sweep:
 
 def main() -> None:
     """Plans, runs, and reports."""
-    settings, args = cli.parse(Sweep(), __doc__, sys.argv[1:], others=True)
+    settings, args = command_line.parse(Sweep(), __doc__, sys.argv[1:], others=True)
     if not settings.axis:
         raise SettingError("give at least one --axis, as --axis hparams.learning_rate=log:1e-4:1e-2:16")
-    from jaxgen.sweep import axes, experiment, fields, groups, objective, plan, probe, results
+    from jaxgen.sweeps import axes, experiment, fields, groups, objective, plan, probe, results
 
     chosen = experiment.load(experiment.find(settings.experiment, Path(__file__).parent), args)
     known = fields.hints(chosen.settings)
@@ -79,11 +79,11 @@ def main() -> None:
 
     def largest(static: axes.Point) -> int:
         nonlocal wanted
-        cfg, data = probe.configured(chosen, static)
-        wanted = objective.of(chosen, cfg, data, settings.metric, settings.maximise)
+        config, data = probe.configured(chosen, static)
+        wanted = objective.of(chosen, config, data, settings.metric, settings.maximize)
         if settings.group_size:
             return settings.group_size
-        return probe.largest_group(probe.member_bytes(chosen.algorithm, cfg, chosen.settings.hparams, data))
+        return probe.largest_group(probe.member_bytes(chosen.algorithm, config, chosen.settings.hparams, data))
 
     planned = plan.groups(points, largest)
     print(plan.describe(parsed, planned))
@@ -95,7 +95,7 @@ def main() -> None:
     if settings.ray is None:
         outcomes = groups.run_all(chosen, planned, directory)
     else:
-        from jaxgen.sweep import cluster
+        from jaxgen.sweeps import cluster
 
         where = cluster.Cluster(settings.ray, settings.cpus_per_group, settings.gpus_per_group, settings.retries)
         outcomes = cluster.run_groups(chosen, planned, directory, where)
@@ -103,4 +103,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.reported(main)
+    command_line.reported(main)

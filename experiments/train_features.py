@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jaxgen import data as data_lib
-from jaxgen.engine import cli
 from jaxgen.errors import check_at_least, refuse
+from jaxgen.launch import command_line
 
 
 @dataclass(frozen=True)
@@ -57,4 +57,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(Settings(), main, __doc__)
+    command_line.main(Settings(), main, __doc__)

@@ -1,4 +1,4 @@
-"""Variational autoencoder for colour images of 80x80, 2,394,337 parameters.
+"""Variational autoencoder for color images of 80x80, 2,394,337 parameters.
 
     python experiments/vae_flowers.py                                              # embedded procedural flowers
     python experiments/vae_flowers.py --data.source folder --data.path FLOWERS     # photographs, one subfolder a class
@@ -6,7 +6,7 @@
 
 Presets (--preset NAME; every further option changes it):
 
-    logistic           discretised logistic likelihood of a learned scale: bits per dimension that can be compared;
+    logistic           discretized logistic likelihood of a learned scale: bits per dimension that can be compared;
                        Adamax 2e-3, batch 20
     chapter            the chapter as its text has it: mean over channels + 0.0002 one-sample KL, Adamax 3e-4, batch 20
     chapter-effective  the chapter as its code computes it: 0.0004, twice that weight
@@ -21,9 +21,9 @@ from typing import Literal
 
 from jaxgen.algorithms import vae
 from jaxgen.data import DataSettings
-from jaxgen.engine import cli
-from jaxgen.engine.settings import RunSettings
-from jaxgen.engine.train import Train, train
+from jaxgen.launch import command_line
+from jaxgen.runs.settings import RunSettings
+from jaxgen.runs.train import Train, train
 
 NET = vae.Config(
     net="flower", image_shape=(80, 80, 3), latent_size=10, posterior="full", optimizer="adamax", batch_size=20
@@ -63,4 +63,4 @@ def main(settings: Settings, train: Train = train) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(PRESETS, main, __doc__)
+    command_line.main(PRESETS, main, __doc__)

@@ -7,10 +7,10 @@
 
 Presets (--preset NAME; every further option changes it):
 
-    conv               the chapter's net of 5,285 parameters, binarised pixels, KL in closed form
-    chapter            the chapter as its text has it: grey pixels, one-sample KL of weight 1, Adamax 2e-3, batch 32
+    conv               the chapter's net of 5,285 parameters, binarized pixels, KL in closed form
+    chapter            the chapter as its text has it: gray pixels, one-sample KL of weight 1, Adamax 2e-3, batch 32
     chapter-effective  the chapter as its code computes it: the same with a KL of weight 2
-    mlp                784-500-20, binarised pixels, Adam 1e-3, batch 128
+    mlp                784-500-20, binarized pixels, Adam 1e-3, batch 128
     best               mlp with a larger learning rate that falls along a cosine, over 30 epochs of MNIST
     beta-tc            10 latents of the conv net with the total correlation weighed by 6
 
@@ -26,9 +26,9 @@ from typing import Literal
 
 from jaxgen.algorithms import vae
 from jaxgen.data import DataSettings
-from jaxgen.engine import cli
-from jaxgen.engine.settings import RunSettings
-from jaxgen.engine.train import Train, train
+from jaxgen.launch import command_line
+from jaxgen.runs.settings import RunSettings
+from jaxgen.runs.train import Train, train
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Settings:
     """Settings to start from (see above); every other option changes them."""
     data: DataSettings = field(default_factory=DataSettings)
     config: vae.Config = field(
-        default_factory=lambda: vae.Config(net="conv", latent_size=2, inputs="binarised", batch_size=64)
+        default_factory=lambda: vae.Config(net="conv", latent_size=2, inputs="binarized", batch_size=64)
     )
     hparams: vae.HParams = field(default_factory=vae.HParams)
     run: RunSettings = field(default_factory=lambda: RunSettings(epochs=20))
@@ -51,7 +51,7 @@ CHAPTER = Settings(
     hparams=vae.HParams(learning_rate=2e-3),
     run=RunSettings(epochs=50),
 )
-MLP = Settings(preset="mlp", config=vae.Config(inputs="binarised"), run=RunSettings(epochs=30))
+MLP = Settings(preset="mlp", config=vae.Config(inputs="binarized"), run=RunSettings(epochs=30))
 PRESETS = {
     "conv": Settings(),
     "chapter": CHAPTER,
@@ -65,7 +65,7 @@ PRESETS = {
     ),
     "beta-tc": Settings(
         preset="beta-tc",
-        config=vae.Config(net="conv", latent_size=10, inputs="binarised", objective="tc"),
+        config=vae.Config(net="conv", latent_size=10, inputs="binarized", objective="tc"),
         hparams=vae.HParams(beta=6.0),
     ),
 }
@@ -78,4 +78,4 @@ def main(settings: Settings, train: Train = train) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(PRESETS, main, __doc__)
+    command_line.main(PRESETS, main, __doc__)

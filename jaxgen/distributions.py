@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxgen import losses
+from jaxgen.losses import reconstruction
 
 Distribution = Any
 Family = Literal["diagonal", "full"]
@@ -78,7 +78,7 @@ def posterior(family: Family, outputs: Float[Array, " n"]) -> Distribution:
     return _distrax().MultivariateNormalTri(outputs[:latents], scale_triangle(outputs[latents:], latents))
 
 
-def reparameterised(q: Distribution, noise: Float[Array, " d"]) -> tuple[Float[Array, " d"], Float[Array, ""]]:
+def reparameterized(q: Distribution, noise: Float[Array, " d"]) -> tuple[Float[Array, " d"], Float[Array, ""]]:
     """z = mean + scale noise for standard normal noise, and log q(z | x), which needs no inverse of the scale."""
     z, log_det = q.bijector.forward_and_log_det(noise)
     return z, q.distribution.log_prob(noise) - log_det
@@ -133,9 +133,9 @@ def negative_log_likelihood(
     """-log p(x | z), nats per image, of pixels in [0, 1]: `likelihood`'s, by faster formulas where there are any."""
     match kind:
         case "bernoulli":
-            return losses.bernoulli_cross_entropy(outputs, pixels)
+            return reconstruction.bernoulli_cross_entropy(outputs, pixels)
         case "gaussian":
-            return losses.gaussian_nll(outputs, pixels, scale)
+            return reconstruction.gaussian_nll(outputs, pixels, scale)
     return -likelihood(kind, outputs, scale).log_prob(jnp.round(255 * pixels))
 
 

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from jaxgen import distributions as d
-from jaxgen import losses
+from jaxgen.losses import reconstruction
 
 FAMILIES = ("diagonal", "full")
 LATENTS = 3
@@ -49,7 +49,7 @@ def test_posterior_density_is_that_of_scipy(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_code_is_mean_plus_scale_times_noise_and_knows_its_density(family):
     q, noise = d.posterior(family, numbers(family)), jnp.array([0.1, -0.7, 1.2])
-    z, log_q = d.reparameterised(q, noise)
+    z, log_q = d.reparameterized(q, noise)
     mean, scale = as_scipy(family)
     np.testing.assert_allclose(z, mean + scale @ np.asarray(noise), rtol=1e-5)
     np.testing.assert_allclose(log_q, q.log_prob(z), rtol=1e-4)
@@ -66,7 +66,7 @@ def test_kl_is_the_textbook_formula(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_kl_is_the_mean_of_its_one_sample_estimate(family):
     q, p = d.posterior(family, numbers(family)), d.prior(LATENTS)
-    z, log_q = jax.vmap(lambda noise: d.reparameterised(q, noise))(jax.random.normal(jax.random.key(1), (20_000, 3)))
+    z, log_q = jax.vmap(lambda noise: d.reparameterized(q, noise))(jax.random.normal(jax.random.key(1), (20_000, 3)))
     estimates = np.asarray(log_q - jax.vmap(p.log_prob)(z))
     error = estimates.std() / np.sqrt(len(estimates))
     assert abs(estimates.mean() - d.kl(family, numbers(family))) < 4 * error
@@ -95,13 +95,13 @@ def test_faster_formulas_are_the_distributions(kind):
 
 @pytest.mark.parametrize("mean", [-0.2, 0.0, 0.31, 1.0, 1.4])
 @pytest.mark.parametrize("scale", [0.005, 0.05, 1.0])
-def test_discretised_logistic_sums_to_one_over_the_bytes(mean, scale):
+def test_discretized_logistic_sums_to_one_over_the_bytes(mean, scale):
     levels = (jnp.arange(256.0) / 255).reshape(256, 1, 1, 1)
     nats = d.negative_log_likelihood("logistic", jnp.full(levels.shape, mean), levels, scale)
     np.testing.assert_allclose(jnp.exp(-nats).sum(), 1.0, rtol=1e-4)
 
 
-def test_discretised_logistic_is_a_difference_of_sigmoids():
+def test_discretized_logistic_is_a_difference_of_sigmoids():
     levels, mean, scale = np.array([0.0, 100.0, 255.0]), 0.4, 0.05
     below = stats.logistic.cdf((levels - 0.5) / 255, mean, scale)
     above = stats.logistic.cdf((levels + 0.5) / 255, mean, scale)
@@ -111,7 +111,7 @@ def test_discretised_logistic_is_a_difference_of_sigmoids():
     np.testing.assert_allclose(got, expected, rtol=1e-4)
 
 
-def test_discretised_logistic_has_a_finite_gradient_everywhere():
+def test_discretized_logistic_has_a_finite_gradient_everywhere():
     pixels = jnp.array([0.0, 0.5, 1.0, 0.0, 1.0]).reshape(5, 1, 1, 1)
     means = jnp.array([0.0, 0.5, 1.0, 3.0, -3.0]).reshape(5, 1, 1, 1)
 
@@ -135,7 +135,7 @@ def test_examples_do_not_mix():
 
 def test_unequal_shapes_are_refused():
     with pytest.raises(ValueError, match="shapes must be equal"):
-        losses.bernoulli_cross_entropy(jnp.zeros((2, 3)), jnp.zeros((2, 1)))
+        reconstruction.bernoulli_cross_entropy(jnp.zeros((2, 3)), jnp.zeros((2, 1)))
 
 
 def test_distrax_comes_with_the_first_distribution_and_without_tensorflow():

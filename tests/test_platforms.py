@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from jaxgen.engine import processes
-from jaxgen.engine.settings import RunSettings
 from jaxgen.errors import SettingError
+from jaxgen.launch import processes
+from jaxgen.runs.settings import RunSettings
 
 ROOT = Path(__file__).parents[1]
 

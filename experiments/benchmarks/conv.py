@@ -19,7 +19,7 @@ from jax import Array, lax
 from benchmarks.layers import FLOWERS, SMALL, Layer
 from benchmarks.measuring import Measurement, Row, Run, compare, geometric_mean, interleave, left_out, say
 from jaxgen.errors import SettingError
-from jaxgen.nets import conv
+from jaxgen.nets.ops import conv
 
 OURS, LOOP = "ours", "ours, in a compiled loop"
 GEMM = 2048
@@ -102,7 +102,7 @@ def _best(name: str, mine: list[float], others: dict[str, list[float]]) -> Row:
 
 
 def ours(layer: Layer) -> dict[str, Run]:
-    """Forward and both gradients by `jaxgen.nets.conv`."""
+    """Forward and both gradients by `jaxgen.nets.ops.conv`."""
     convolution = conv.conv_transpose2d if layer.transposed else conv.conv2d
     convolve = partial(convolution, strides=layer.stride, padding=layer.padding, layout=layer.layout)
 

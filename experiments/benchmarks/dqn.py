@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 from benchmarks.measuring import Measurement, Row, compare, interleave, left_out, say
 from benchmarks.worker import Worker
-from jaxgen.engine.devices import cores
 from jaxgen.errors import UserError, check_at_least, refuse
+from jaxgen.launch.devices import cores
 
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
 BATCH = {"cleanrl": 128, "purejaxrl": 128, "rejax": 100}

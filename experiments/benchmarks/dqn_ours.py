@@ -60,16 +60,16 @@ HPARAMS = {
 
 def trainer(name: str, count: int, steps: int) -> Callable[[int], float]:
     """A function that makes n times `steps` environment steps with `count` seeds and returns the seconds they took."""
-    cfg, hp = CONFIGS[name], jax.tree.map(jnp.float32, HPARAMS[name])
+    config, hparams = CONFIGS[name], jax.tree.map(jnp.float32, HPARAMS[name])
 
     def start(key: jax.Array) -> Any:
-        return dqn.init(key, hp, cfg)
+        return dqn.init(key, hparams, config)
 
     def proceed(state: Any, key: jax.Array) -> Any:
         def one(_: jax.Array, state: Any) -> Any:
-            return dqn.step(state, dqn.Batch(), jax.random.fold_in(key, state.step), hp, cfg)[0]
+            return dqn.step(state, dqn.Batch(), jax.random.fold_in(key, state.step), hparams, config)[0]
 
-        return lax.fori_loop(0, steps // cfg.transitions, one, state)
+        return lax.fori_loop(0, steps // config.transitions, one, state)
 
     devices = jax.local_device_count()
     members = jax.make_mesh((devices if count % devices == 0 else 1,), ("members",))

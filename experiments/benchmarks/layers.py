@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from jaxgen.nets.conv import Layout
+from jaxgen.nets.ops.conv import Layout
 
 
 class Layer(NamedTuple):

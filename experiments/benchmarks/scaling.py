@@ -14,10 +14,11 @@ from jax.sharding import Mesh
 from benchmarks.measuring import Row, Run, compare, interleave, say
 from benchmarks.train import MODELS, OfModels, images
 from jaxgen import data as data_lib
-from jaxgen.engine import devices, loop, parallel
+from jaxgen.engine import loop, parallel
 from jaxgen.engine.programs import Programs
 from jaxgen.engine.streaming import Stream
 from jaxgen.errors import UserError, check_at_least
+from jaxgen.launch import devices
 
 PLAIN, OURS = "one device", "ours"
 
@@ -85,15 +86,15 @@ class Scaling(_Models):
     def _run(self, name: str, count: int) -> Run:
         """On `count` devices with that many times the batch; 0: one without any sharding."""
         model = MODELS[name]
-        cfg = dataclasses.replace(model.cfg, batch_size=model.cfg.batch_size * max(1, count))
+        config = dataclasses.replace(model.config, batch_size=model.config.batch_size * max(1, count))
         mesh = Mesh(np.array(jax.devices()[:count]), (parallel.AXIS,)) if count else None
-        pixels = images(cfg.image_shape)
+        pixels = images(config.image_shape)
         split = model.algorithm.Batch(pixels, np.zeros(len(pixels), np.int32))
         few = jax.tree.map(lambda leaf: leaf[:100], split)
-        per_epoch = loop.steps_per_epoch(split, cfg)
+        per_epoch = loop.steps_per_epoch(split, config)
         placed = (split, few) if mesh else jax.device_put((split, few))
-        programs = Programs(model.algorithm, cfg, placed, max(1, per_epoch // 10), 0, mesh=mesh)
-        programs.compile(model.hp)
+        programs = Programs(model.algorithm, config, placed, max(1, per_epoch // 10), 0, mesh=mesh)
+        programs.compile(model.hparams)
         return runner(programs, per_epoch)
 
 
@@ -115,16 +116,18 @@ class Streaming(_Models):
         streamed = data_lib.load(dataclasses.replace(settings, streaming=True))
         for name in self.models:
             model = MODELS[name]
-            stream = Stream(streamed.train, model.algorithm.Batch, model.cfg.batch_size, loop.keys(0).order, None)
+            stream = Stream(streamed.train, model.algorithm.Batch, model.config.batch_size, loop.keys(0).order, None)
             ours = self._run(model, streamed.train, resident.test, stream)
             other = self._run(model, resident.train, resident.test)
             yield self._compare(f"{name}, streamed", {OURS: ours, "on the device": other})
 
     def _run(self, model: Any, train: Any, test: Any, stream: Stream | None = None) -> Run:
-        if model.cfg.image_shape != tuple(train.images.shape[1:]):
-            raise UserError(f"models: images are {model.cfg.image_shape}, MNIST's are {tuple(train.images.shape[1:])}")
+        if model.config.image_shape != tuple(train.images.shape[1:]):
+            raise UserError(
+                f"models: images are {model.config.image_shape}, MNIST's are {tuple(train.images.shape[1:])}"
+            )
         splits = tuple(model.algorithm.Batch(split.images, split.labels) for split in (train, test))
-        per_epoch = loop.steps_per_epoch(splits[0], model.cfg)
-        programs = Programs(model.algorithm, model.cfg, splits, max(1, per_epoch // 10), 0, stream=stream)
-        programs.compile(model.hp)
+        per_epoch = loop.steps_per_epoch(splits[0], model.config)
+        programs = Programs(model.algorithm, model.config, splits, max(1, per_epoch // 10), 0, stream=stream)
+        programs.compile(model.hparams)
         return runner(programs, per_epoch)

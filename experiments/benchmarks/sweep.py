@@ -99,11 +99,11 @@ class _Side:
 
 def serve(model: str, most: int, seconds: float) -> None:
     """The side's own program: a number of members a line in, `ms` and a number out; `most` 0 is a lone run."""
-    from jaxgen.engine import cli, devices
-    from jaxgen.engine.progress import chunk_seconds
+    from jaxgen.launch import command_line, devices
+    from jaxgen.runs.progress import chunk_seconds
 
-    cli.keep_freed_memory()
-    cli.use_compilation_cache()
+    command_line.keep_freed_memory()
+    command_line.use_compilation_cache()
     devices.place(devices.cores() if most else None, most)
     trainers: dict[int, Any] = {}
     for line in sys.stdin:
@@ -124,10 +124,10 @@ def _trainer(model: str, members: int) -> Any:
     from jaxgen.engine.members import of_seeds
     from jaxgen.engine.programs import Programs
 
-    algorithm, cfg, hp, data = _parts(model)
-    population = of_seeds(0, members, hp) if members else None
-    programs = Programs(algorithm, cfg, data, 46, 0, population)
-    programs.compile(population.hps if population else hp)
+    algorithm, config, hparams, data = _parts(model)
+    population = of_seeds(0, members, hparams) if members else None
+    programs = Programs(algorithm, config, data, 46, 0, population)
+    programs.compile(population.hparams if population else hparams)
     carry = programs.start()
 
     def run(steps: int) -> float:
@@ -150,8 +150,8 @@ def _parts(model: str) -> tuple[Any, Any, Any, tuple[Any, Any]]:
         from jaxgen.algorithms import dqn
 
         settings = dqn_cartpole.SOLVE
-        cfg = replace(settings.config, learning_starts=1_000, schedule="constant", evaluation_episodes=1)
-        return dqn, cfg, settings.hparams, (dqn.Batch(), dqn.Batch())
+        config = replace(settings.config, learning_starts=1_000, schedule="constant", evaluation_episodes=1)
+        return dqn, config, settings.hparams, (dqn.Batch(), dqn.Batch())
     import jax
     import jax.numpy as jnp
 
@@ -159,9 +159,13 @@ def _parts(model: str) -> tuple[Any, Any, Any, tuple[Any, Any]]:
     from jaxgen.algorithms import gan
 
     if model == "dense_gan":
-        algorithm, cfg, hp = gan, gan.Config(), gan.HParams()
+        algorithm, config, hparams = gan, gan.Config(), gan.HParams()
     else:
-        algorithm, cfg, hp = train.MODELS[model].algorithm, train.MODELS[model].cfg, train.MODELS[model].hp
-    images = jax.device_put(train.images(cfg.image_shape))
+        algorithm, config, hparams = (
+            train.MODELS[model].algorithm,
+            train.MODELS[model].config,
+            train.MODELS[model].hparams,
+        )
+    images = jax.device_put(train.images(config.image_shape))
     whole = algorithm.Batch(images, jnp.zeros(len(images), jnp.int32))
-    return algorithm, cfg, hp, (whole, jax.tree.map(lambda leaf: leaf[:500], whole))
+    return algorithm, config, hparams, (whole, jax.tree.map(lambda leaf: leaf[:500], whole))

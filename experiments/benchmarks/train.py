@@ -29,8 +29,8 @@ class Model(NamedTuple):
     """A row: our side, and the functions of `peers/` that make the other."""
 
     algorithm: Any
-    cfg: Any
-    hp: Any
+    config: Any
+    hparams: Any
     pytorch: str
     """module.function(net, images, batch_size, channels_last, compiled) -> Run."""
     keras: str
@@ -56,24 +56,28 @@ _one_sample = partial(vae.Config, rate="sampled", optimizer="adamax")
 
 MODELS = {
     "dense_ae": _autoencoder(
-        cfg=autoencoder.Config(), hp=autoencoder.HParams(learning_rate=1e-2), net="dense", layouts=(False,)
+        config=autoencoder.Config(), hparams=autoencoder.HParams(learning_rate=1e-2), net="dense", layouts=(False,)
     ),
     "conv_ae": _autoencoder(
-        cfg=autoencoder.Config(net="conv", optimizer="rmsprop", batch_size=64), hp=autoencoder.HParams(), net="conv"
+        config=autoencoder.Config(net="conv", optimizer="rmsprop", batch_size=64),
+        hparams=autoencoder.HParams(),
+        net="conv",
     ),
-    "mlp_vae": _vae(cfg=vae.Config(inputs="binarised"), hp=vae.HParams(), net="mlp_vae", layouts=(False,)),
+    "mlp_vae": _vae(config=vae.Config(inputs="binarized"), hparams=vae.HParams(), net="mlp_vae", layouts=(False,)),
     "mnist_vae": _vae(
-        cfg=_one_sample(net="conv", latent_size=2, batch_size=32), hp=vae.HParams(learning_rate=2e-3), net="mnist_vae"
+        config=_one_sample(net="conv", latent_size=2, batch_size=32),
+        hparams=vae.HParams(learning_rate=2e-3),
+        net="mnist_vae",
     ),
     "flower_vae": _vae(
-        cfg=_one_sample(net="flower", image_shape=(80, 80, 3), latent_size=10, posterior="full", batch_size=20),
-        hp=vae.HParams(learning_rate=3e-4, beta=0.0006),
+        config=_one_sample(net="flower", image_shape=(80, 80, 3), latent_size=10, posterior="full", batch_size=20),
+        hparams=vae.HParams(learning_rate=3e-4, beta=0.0006),
         net="flower_vae",
     ),
-    "dense_gan": _gan(cfg=gan.Config(), hp=gan.HParams(), net="dense_gan", layouts=(False,)),
+    "dense_gan": _gan(config=gan.Config(), hparams=gan.HParams(), net="dense_gan", layouts=(False,)),
     "flower_gan": _gan(
-        cfg=gan.Config(image_shape=(80, 80, 3), net="flower", dropout=0.3, batch_size=32),
-        hp=gan.HParams(real_target=0.95, fake_target=0.05, generator_target=0.95),
+        config=gan.Config(image_shape=(80, 80, 3), net="flower", dropout=0.3, batch_size=32),
+        hparams=gan.HParams(real_target=0.95, fake_target=0.05, generator_target=0.95),
         net="flower_gan",
     ),
 }
@@ -109,7 +113,7 @@ class Train(OfModels):
         """One row a model and peer."""
         for name in self.models:
             model = MODELS[name]
-            data = images(model.cfg.image_shape)
+            data = images(model.config.image_shape)
             runs = {**ours(model, data), **peers(model, data, self.compiled)}
             times = interleave(runs, self.steps, self.seconds, self.rounds, name)
             rows = [compare(name, times[OURS], peer, theirs) for peer, theirs in times.items() if peer != OURS]
@@ -139,24 +143,24 @@ def images(shape: tuple[int, int, int]) -> np.ndarray:
 
 def ours(model: Model, images: np.ndarray) -> dict[str, Run]:
     """Our training loop as the engine runs it; the same step, compiled by itself, in a Python loop; the variant."""
-    algorithm, cfg = model.algorithm, model.cfg
+    algorithm, config = model.algorithm, model.config
     data = algorithm.Batch(jax.device_put(images), jnp.zeros(len(images), jnp.int32))
-    hp, run_keys = jax.tree.map(jnp.float32, model.hp), loop.keys(0)
+    hparams, run_keys = jax.tree.map(jnp.float32, model.hparams), loop.keys(0)
     runs = {
-        OURS: _in_chunks(algorithm, cfg, hp, run_keys, data),
-        STEP: _in_python(algorithm, cfg, hp, run_keys, data),
+        OURS: _in_chunks(algorithm, config, hparams, run_keys, data),
+        STEP: _in_python(algorithm, config, hparams, run_keys, data),
     }
     name, changes = model.variant
     if name:
-        runs[name] = _in_chunks(algorithm, dataclasses.replace(cfg, **changes), hp, run_keys, data)
+        runs[name] = _in_chunks(algorithm, dataclasses.replace(config, **changes), hparams, run_keys, data)
     return runs
 
 
-def _in_chunks(algorithm: Any, cfg: Any, hp: Any, run_keys: loop.Keys, data: Any) -> Run:
-    per_epoch = len(data.images) // cfg.batch_size
-    metrics = len(loop.metric_names(algorithm, run_keys.init, hp, data, cfg))
-    carry = jax.jit(partial(loop.start, algorithm, cfg=cfg, metrics=metrics))(run_keys.init, hp)
-    run_chunk = partial(loop.run_chunk, algorithm=algorithm, cfg=cfg, log_every=max(1, per_epoch // 10), rows=128)
+def _in_chunks(algorithm: Any, config: Any, hparams: Any, run_keys: loop.Keys, data: Any) -> Run:
+    per_epoch = len(data.images) // config.batch_size
+    metrics = len(loop.metric_names(algorithm, run_keys.init, hparams, data, config))
+    carry = jax.jit(partial(loop.start, algorithm, config=config, metrics=metrics))(run_keys.init, hparams)
+    run_chunk = partial(loop.run_chunk, algorithm=algorithm, config=config, log_every=max(1, per_epoch // 10), rows=128)
     chunk = jax.jit(run_chunk, donate_argnums=0)
 
     def run(steps: int) -> float:
@@ -164,25 +168,25 @@ def _in_chunks(algorithm: Any, cfg: Any, hp: Any, run_keys: loop.Keys, data: Any
         began = time.perf_counter()
         for done in range(0, steps, per_epoch):
             last = min(steps - done, per_epoch)
-            carry, rows = chunk(carry, run_keys, hp, data, jnp.int32(0), jnp.int32(last))
+            carry, rows = chunk(carry, run_keys, hparams, data, jnp.int32(0), jnp.int32(last))
             jax.device_get(rows)
         return time.perf_counter() - began
 
     return run
 
 
-def _in_python(algorithm: Any, cfg: Any, hp: Any, run_keys: loop.Keys, data: Any) -> Run:
+def _in_python(algorithm: Any, config: Any, hparams: Any, run_keys: loop.Keys, data: Any) -> Run:
     """The batch is gathered and the key folded in the compiled step: the best a Python loop can do."""
     count = len(data.images)
-    per_epoch = count // cfg.batch_size
+    per_epoch = count // config.batch_size
     permute = jax.jit(lambda key: jnp.argsort(jax.random.bits(key, (count,))))
-    state = jax.jit(partial(algorithm.init, cfg=cfg))(run_keys.init, hp)
+    state = jax.jit(partial(algorithm.init, config=config))(run_keys.init, hparams)
 
     @partial(jax.jit, donate_argnums=0)
     def step(state: Any, data: Any, order: jax.Array, t: Any) -> Any:
-        index = jax.lax.dynamic_slice_in_dim(order, (t % per_epoch) * cfg.batch_size, cfg.batch_size)
+        index = jax.lax.dynamic_slice_in_dim(order, (t % per_epoch) * config.batch_size, config.batch_size)
         batch = jax.tree.map(lambda leaf: leaf[index], data)
-        return algorithm.step(state, batch, jax.random.fold_in(run_keys.step, t), hp, cfg)
+        return algorithm.step(state, batch, jax.random.fold_in(run_keys.step, t), hparams, config)
 
     def run(steps: int) -> float:
         nonlocal state
@@ -199,7 +203,7 @@ def _in_python(algorithm: Any, cfg: Any, hp: Any, run_keys: loop.Keys, data: Any
 
 def peers(model: Model, images: np.ndarray, compiled: bool) -> dict[str, Run]:
     """The other side's trainers that can be had here."""
-    work = model.net, images, model.cfg.batch_size
+    work = model.net, images, model.config.batch_size
     found: dict[str, Run] = {}
     try:
         make = _function(model.pytorch)

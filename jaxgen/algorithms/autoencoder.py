@@ -1,4 +1,4 @@
-"""Autoencoder: minimise E_x[-log p(x | decode(encode(x)))] over both nets.
+"""Autoencoder: minimize E_x[-log p(x | decode(encode(x)))] over both nets.
 
 Hinton & Salakhutdinov, Reducing the dimensionality of data with neural networks, Science 313, 2006.
 """
@@ -11,16 +11,16 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, UInt8
 
-from jaxgen import losses
-from jaxgen.algorithms import examples, optimizers
-from jaxgen.algorithms.optimizers import HParams as HParams
+from jaxgen import batching, optim
 from jaxgen.errors import check_at_least, check_choice, refuse
+from jaxgen.losses import reconstruction
 from jaxgen.nets import autoencoders as nets
+from jaxgen.optim import HParams as HParams
 
 Params = Any
 Metrics = dict[str, Float[Array, ""]]
 
-MAP_BATCH = examples.MAP_BATCH
+MAP_BATCH = batching.MAP_BATCH
 """Images a whole-split function looks at at once."""
 
 
@@ -40,17 +40,17 @@ class Config:
     """Channels of the conv encoder's three layers; the decoder has them in reverse."""
     likelihood: Literal["bernoulli", "gaussian"] = "bernoulli"
     """bernoulli: cross-entropy on logits; gaussian: unit variance, i.e. half the squared error."""
-    optimizer: optimizers.Family = "adamax"
-    """Optimiser family; its numbers are in hparams."""
+    optimizer: optim.Family = "adamax"
+    """Optimizer family; its numbers are in hparams."""
     batch_size: int = 128
     """Images per update."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the nets; parameters, losses and optimiser stay float32."""
+    """Arithmetic of the nets; parameters, losses and optimizer stay float32."""
 
     def __post_init__(self) -> None:
         check_choice("config.net", self.net, ("dense", "conv"))
         check_choice("config.likelihood", self.likelihood, ("bernoulli", "gaussian"))
-        check_choice("config.optimizer", self.optimizer, get_args(optimizers.Family))
+        check_choice("config.optimizer", self.optimizer, get_args(optim.Family))
         check_choice("config.dtype", self.dtype, ("float32", "bfloat16"))
         check_at_least("config.code_size", self.code_size, 1)
         check_at_least("config.batch_size", self.batch_size, 1)
@@ -77,95 +77,95 @@ class Batch(NamedTuple):
     labels: Int[Array, " b"]
 
 
-def validate(hp: HParams, cfg: Config) -> None:
+def validate(hparams: HParams, config: Config) -> None:
     """Refuses hyperparameters out of range (`Config` checks itself)."""
-    optimizers.validate(hp)
+    optim.validate(hparams)
 
 
-def encoder(cfg: Config) -> Any:
+def encoder(config: Config) -> Any:
     """The encoder's flax module, images (B, H, W, C) to codes (B, code_size)."""
-    dtype = jnp.dtype(cfg.dtype)
-    if cfg.net == "conv":
-        return nets.ConvEncoder(cfg.code_size, cfg.channels, dtype)
-    return nets.DenseEncoder(cfg.code_size, cfg.widths, dtype)
+    dtype = jnp.dtype(config.dtype)
+    if config.net == "conv":
+        return nets.ConvEncoder(config.code_size, config.channels, dtype)
+    return nets.DenseEncoder(config.code_size, config.widths, dtype)
 
 
-def decoder(cfg: Config) -> Any:
+def decoder(config: Config) -> Any:
     """The decoder's flax module, codes (B, code_size) to logits or means (B, H, W, C)."""
-    dtype = jnp.dtype(cfg.dtype)
-    if cfg.net == "conv":
-        return nets.ConvDecoder(cfg.image_shape, cfg.channels[::-1], dtype)
-    return nets.DenseDecoder(cfg.image_shape, cfg.widths[::-1], dtype)
+    dtype = jnp.dtype(config.dtype)
+    if config.net == "conv":
+        return nets.ConvDecoder(config.image_shape, config.channels[::-1], dtype)
+    return nets.DenseDecoder(config.image_shape, config.widths[::-1], dtype)
 
 
-def init(key: Array, hp: HParams, cfg: Config) -> State:
-    """Fresh parameters and optimiser state."""
+def init(key: Array, hparams: HParams, config: Config) -> State:
+    """Fresh parameters and optimizer state."""
     encoder_key, decoder_key = jax.random.split(key)
     params = {
-        "encoder": encoder(cfg).init(encoder_key, jnp.zeros((1, *cfg.image_shape)))["params"],
-        "decoder": decoder(cfg).init(decoder_key, jnp.zeros((1, cfg.code_size)))["params"],
+        "encoder": encoder(config).init(encoder_key, jnp.zeros((1, *config.image_shape)))["params"],
+        "decoder": decoder(config).init(decoder_key, jnp.zeros((1, config.code_size)))["params"],
     }
-    return State(jnp.zeros((), jnp.int32), params, optimizers.optimizer(cfg.optimizer, hp).init(params))
+    return State(jnp.zeros((), jnp.int32), params, optim.optimizer(config.optimizer, hparams).init(params))
 
 
-def normalise(images: UInt8[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+def normalize(images: UInt8[Array, "b h w c"]) -> Float[Array, "b h w c"]:
     """Bytes to [0, 1]."""
     return images.astype(jnp.float32) / 255
 
 
-def encode(params: Params, images: UInt8[Array, "b h w c"], cfg: Config) -> Float[Array, "b k"]:
+def encode(params: Params, images: UInt8[Array, "b h w c"], config: Config) -> Float[Array, "b k"]:
     """Codes of images."""
-    return encoder(cfg).apply({"params": params["encoder"]}, normalise(images))
+    return encoder(config).apply({"params": params["encoder"]}, normalize(images))
 
 
-def encode_all(params: Params, images: UInt8[Array, "n h w c"], cfg: Config) -> Float[Array, "n k"]:
+def encode_all(params: Params, images: UInt8[Array, "n h w c"], config: Config) -> Float[Array, "n k"]:
     """Codes of a whole split, in the memory of `MAP_BATCH` images."""
-    return examples.map_batches(lambda images: encode(params, images, cfg), images, MAP_BATCH)
+    return batching.map_batches(lambda images: encode(params, images, config), images, MAP_BATCH)
 
 
-def decode(params: Params, codes: Float[Array, "b k"], cfg: Config) -> Float[Array, "b h w c"]:
+def decode(params: Params, codes: Float[Array, "b k"], config: Config) -> Float[Array, "b h w c"]:
     """Mean images in [0, 1] of codes."""
-    outputs = decoder(cfg).apply({"params": params["decoder"]}, codes)
-    return jax.nn.sigmoid(outputs) if cfg.likelihood == "bernoulli" else jnp.clip(outputs, 0, 1)
+    outputs = decoder(config).apply({"params": params["decoder"]}, codes)
+    return jax.nn.sigmoid(outputs) if config.likelihood == "bernoulli" else jnp.clip(outputs, 0, 1)
 
 
-def reconstruct(params: Params, images: UInt8[Array, "b h w c"], cfg: Config) -> Float[Array, "b h w c"]:
+def reconstruct(params: Params, images: UInt8[Array, "b h w c"], config: Config) -> Float[Array, "b h w c"]:
     """Mean images in [0, 1], each through its own code."""
-    return decode(params, encode(params, images, cfg), cfg)
+    return decode(params, encode(params, images, config), config)
 
 
-def reconstruction_loss(params: Params, images: UInt8[Array, "b h w c"], cfg: Config) -> Float[Array, " b"]:
+def reconstruction_loss(params: Params, images: UInt8[Array, "b h w c"], config: Config) -> Float[Array, " b"]:
     """-log p(x | code of x), nats per image."""
-    outputs = decoder(cfg).apply({"params": params["decoder"]}, encode(params, images, cfg))
-    loss = losses.bernoulli_cross_entropy if cfg.likelihood == "bernoulli" else losses.gaussian_nll
-    return loss(outputs, normalise(images))
+    outputs = decoder(config).apply({"params": params["decoder"]}, encode(params, images, config))
+    loss = reconstruction.bernoulli_cross_entropy if config.likelihood == "bernoulli" else reconstruction.gaussian_nll
+    return loss(outputs, normalize(images))
 
 
-def _metrics(nats_per_image: Float[Array, ""], cfg: Config) -> Metrics:
-    return {"loss": nats_per_image, "loss_per_pixel": losses.per_dimension(nats_per_image, cfg.image_shape)}
+def _metrics(nats_per_image: Float[Array, ""], config: Config) -> Metrics:
+    return {"loss": nats_per_image, "loss_per_pixel": reconstruction.per_dimension(nats_per_image, config.image_shape)}
 
 
 def step(
-    state: State, batch: Batch, key: Array, hp: HParams, cfg: Config, *, axis_name: str | None = None
+    state: State, batch: Batch, key: Array, hparams: HParams, config: Config, *, axis_name: str | None = None
 ) -> tuple[State, Metrics]:
     """One descent step on the batch mean of `reconstruction_loss`; `key` is unused, nothing here is random."""
 
     def mean_loss(params: Params) -> Float[Array, ""]:
-        return reconstruction_loss(params, batch.images, cfg).mean()
+        return reconstruction_loss(params, batch.images, config).mean()
 
     loss, grads = jax.value_and_grad(mean_loss)(state.params)
     if axis_name is not None:
         loss, grads = jax.lax.pmean((loss, grads), axis_name)
-    updates, opt_state = optimizers.optimizer(cfg.optimizer, hp).update(grads, state.opt_state, state.params)
-    return State(state.step + 1, optax.apply_updates(state.params, updates), opt_state), _metrics(loss, cfg)
+    updates, opt_state = optim.optimizer(config.optimizer, hparams).update(grads, state.opt_state, state.params)
+    return State(state.step + 1, optax.apply_updates(state.params, updates), opt_state), _metrics(loss, config)
 
 
 def evaluate(
-    state: State, batch: Batch, key: Array, hp: HParams, cfg: Config, *, axis_name: str | None = None
+    state: State, batch: Batch, key: Array, hparams: HParams, config: Config, *, axis_name: str | None = None
 ) -> Metrics:
     """Mean losses over all of `batch`, which may be a whole split; memory stays that of `MAP_BATCH` images."""
 
     def nats(images: UInt8[Array, "b h w c"]) -> Float[Array, " b"]:
-        return reconstruction_loss(state.params, images, cfg)
+        return reconstruction_loss(state.params, images, config)
 
-    return _metrics(examples.map_batches(nats, batch.images, MAP_BATCH, axis_name).mean(), cfg)
+    return _metrics(batching.map_batches(nats, batch.images, MAP_BATCH, axis_name).mean(), config)

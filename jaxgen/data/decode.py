@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def to_bytes(image: Image.Image, channels: int, size: int | None = None) -> np.ndarray:
     """uint8 (H, W, channels) of an image of any mode: one frame, on white where it is transparent.
 
-    channels: 1 for grey, 3 for RGB. size: height and width to squash it to, antialiased; None leaves it as it is.
+    channels: 1 for gray, 3 for RGB. size: height and width to squash it to, antialiased; None leaves it as it is.
     Raises whatever Pillow does for damaged images, ValueError for pixels that have no range of bytes.
     """
     from PIL import Image
@@ -32,7 +32,7 @@ def to_bytes(image: Image.Image, channels: int, size: int | None = None) -> np.n
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Grey images of 16 bits as 8 bits; Pillow's own conversion would clip them."""
+    """Gray images of 16 bits as 8 bits; Pillow's own conversion would clip them."""
     from PIL import Image
 
     if image.mode != "F" and not image.mode.startswith("I"):

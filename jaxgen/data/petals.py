@@ -14,7 +14,7 @@ from jaxgen.data.petals_shapes import (
     Dice,
     Paint,
     View,
-    colour,
+    color,
     daisy,
     dandelion,
     inside,
@@ -54,7 +54,7 @@ BLOSSOMS = {
 }
 CLASS_NAMES = tuple(BLOSSOMS)
 
-# Colours above, below, and of the spots of light in the blurred surroundings.
+# Colors above, below, and of the spots of light in the blurred surroundings.
 SETTINGS = (
     ((0.1, 0.2, 0.07), (0.05, 0.1, 0.04), (0.3, 0.42, 0.16)),  # foliage in shade
     ((0.5, 0.66, 0.28), (0.22, 0.42, 0.12), (0.75, 0.8, 0.4)),  # sunny meadow
@@ -96,7 +96,7 @@ def noise(dice: Dice, rows: int, columns: int, size: int) -> Array:
 
 
 def surroundings(dice: Dice, x: Array, y: Array) -> Array:
-    """What lies far behind (3, S, S): two colours, cloudy, with blades below and blurred spots of light."""
+    """What lies far behind (3, S, S): two colors, cloudy, with blades below and blurred spots of light."""
     size = len(x)
     above, below, spot = (dice.row(SETTINGS) * dice(0.92, 1.08, (3, 3)))[..., None, None]
     cloud = 0.6 * noise(dice, 4, 4, size) + 0.4 * noise(dice, 9, 9, size)
@@ -105,7 +105,7 @@ def surroundings(dice: Dice, x: Array, y: Array) -> Array:
     blades = green * noise(dice, 4, 26, size) * ramp(y, level + 0.2, level - 0.5)
     picture = mix(below, above, ramp(y + 0.25 * cloud, level - 0.35, level + 0.35))
     picture = picture * (1.0 + 0.28 * cloud + 0.25 * blades)[None]
-    picture = picture + 0.03 * noise(dice, 5, 5, size)[None] * colour(1.0, 0.2, -1.0)
+    picture = picture + 0.03 * noise(dice, 5, 5, size)[None] * color(1.0, 0.2, -1.0)
 
     def glimmer(at_x: Array, at_y: Array, width: Array, strength: Array) -> Paint:
         return Paint(spot, strength * ramp(length(x - at_x, y - at_y), width + 0.07, width - 0.05))
@@ -116,7 +116,7 @@ def surroundings(dice: Dice, x: Array, y: Array) -> Array:
 
 def greenery(dice: Dice, x: Array, y: Array, at: Stand, species: Species) -> Paint:
     """Stems down from all blossoms, and two leaves at the first one's."""
-    green, bend, soft = dice.colour(GREENS), dice(-0.3, 0.3), 3.0 / len(x)
+    green, bend, soft = dice.color(GREENS), dice(-0.3, 0.3), 3.0 / len(x)
 
     def stem(soft: Array, at: Stand) -> Paint:
         down, half = jnp.maximum(at.y - y, 0.0), species.stem * at.radius
@@ -185,7 +185,7 @@ def draw(key: Array, label: Array | int, size: int) -> Array:
     picture = mix(picture * (1.0 - shadow)[None], first.rgb, first.alpha)
     slope_x, slope_y, strength, warmth = dice(-1.0, 1.0, (4,))
     light = 1.0 + 0.14 * (slope_x * x + slope_y * y) + 0.1 * strength - 0.08 * (x**2 + y**2)
-    picture = picture * light[None] * (1.0 + 0.05 * warmth * colour(1.0, 0.0, -1.0))
+    picture = picture * light[None] * (1.0 + 0.05 * warmth * color(1.0, 0.0, -1.0))
     return jnp.moveaxis(jnp.clip(picture, 0.0, 1.0), 0, -1)
 
 

@@ -1,7 +1,7 @@
 """The five blossoms of `petals`: distance and polar functions over a grid of pixels.
 
-A blossom is a function `(dice, view) -> Paint`. Equal dice give flowers of one kind: the same colours, petal count
-and shape. Colours are (3, 1, 1) or (3, S, S): channels first, because the last axis is the one that vectorises.
+A blossom is a function `(dice, view) -> Paint`. Equal dice give flowers of one kind: the same colors, petal count
+and shape. Colors are (3, 1, 1) or (3, S, S): channels first, because the last axis is the one that vectorizes.
 """
 
 import math
@@ -13,11 +13,11 @@ import jax.numpy as jnp
 from jax import Array
 
 Number = Array | float  # a scalar, traced or not
-Colour = tuple[float, float, float]  # red, green, blue in [0, 1]
+Color = tuple[float, float, float]  # red, green, blue in [0, 1]
 
 
 class View(NamedTuple):
-    """Where each pixel is (S, S), in coordinates in which the blossom is centred and about one unit in radius.
+    """Where each pixel is (S, S), in coordinates in which the blossom is centered and about one unit in radius.
 
     `soft` is the width of an edge in those units: one pixel if sharp, more if blurred, so no edge is aliased.
     """
@@ -57,18 +57,18 @@ class Dice:
         """One row of a table."""
         return jnp.array(table)[self.whole(0, len(table)).astype(jnp.int32)]
 
-    def colour(self, palette: Sequence[Colour]) -> Array:
-        """A colour (3, 1, 1) of the palette, a little towards another one."""
+    def color(self, palette: Sequence[Color]) -> Array:
+        """A color (3, 1, 1) of the palette, a little toward another one."""
         chosen, other = self.row(palette), self.row(palette)
         return (chosen + (other - chosen) * self(0.0, 0.25)).reshape(3, 1, 1)
 
 
-def colour(red: float, green: float, blue: float) -> Array:
+def color(red: float, green: float, blue: float) -> Array:
     return jnp.array([red, green, blue]).reshape(3, 1, 1)
 
 
 def mix(a: Array, b: Array, weight: Array) -> Array:
-    """Colour `a` where weight (S, S) is 0, `b` where it is 1."""
+    """Color `a` where weight (S, S) is 0, `b` where it is 1."""
     return a + (b - a) * weight[None]
 
 
@@ -108,7 +108,7 @@ def cosine(x: Array) -> Array:
 
 
 def over(top: Paint, bottom: Paint) -> Paint:
-    """`top` laid over `bottom`; colours are kept apart from opacity, so an edge has no dark seam."""
+    """`top` laid over `bottom`; colors are kept apart from opacity, so an edge has no dark seam."""
     alpha = top.alpha + bottom.alpha * (1.0 - top.alpha)
     return Paint(mix(bottom.rgb, top.rgb, top.alpha / jnp.maximum(alpha, 1e-4)), alpha)
 
@@ -147,7 +147,7 @@ def petals(seed: Array, u: Array, v: Array, count: Number, turn: Number) -> Peta
 
 
 class Ray(NamedTuple):
-    """The long petals of a ring: how many, their half width, how round (2 pointed, 7 round), and two colours."""
+    """The long petals of a ring: how many, their half width, how round (2 pointed, 7 round), and two colors."""
 
     number: Number
     width: Number
@@ -186,20 +186,20 @@ def florets(view: View, radius: Array, spirals: tuple[int, int], rim: Array, hea
 
 def daisy(dice: Dice, view: View) -> Paint:
     """Many narrow round petals, white or pale, in two rings about a yellow button."""
-    tip = dice.colour(((0.98, 0.98, 0.96), (0.97, 0.97, 1.0), (1.0, 0.98, 0.9), (0.98, 0.78, 0.88), (0.84, 0.76, 0.97)))
+    tip = dice.color(((0.98, 0.98, 0.96), (0.97, 0.97, 1.0), (1.0, 0.98, 0.9), (0.98, 0.78, 0.88), (0.84, 0.76, 0.97)))
     count, radius = dice.whole(11, 20), dice(0.24, 0.34)
-    ray = Ray(count, dice(1.9, 2.7) / count, 7, tip * colour(0.86, 0.88, 0.86), tip)
+    ray = Ray(count, dice(1.9, 2.7) / count, 7, tip * color(0.86, 0.88, 0.86), tip)
     turn, reach, light = jnp.array([[0.5, 0.97, 0.8], [0.0, 1.0, 1.0]]).T
     parts = (dice(0.0, 1.0, (2,)), turn, reach, light)
     flower = pile(lambda *part: rays(view, ray, *part), parts, like=view.u)
     shadow = 1.0 - 0.4 * ramp(length(view.u, view.v), radius + 0.14, radius)
-    button = florets(view, radius, (13, 8), colour(0.9, 0.6, 0.05), colour(0.98, 0.84, 0.2))
+    button = florets(view, radius, (13, 8), color(0.9, 0.6, 0.05), color(0.98, 0.84, 0.2))
     return over(button, flower._replace(rgb=flower.rgb * shadow[None]))
 
 
 def dandelion(dice: Dice, view: View) -> Paint:
     """A ball of seeds: a see-through globe of fine threads that end in white stars, about a brown core."""
-    white = dice.colour(((0.97, 0.97, 0.95), (0.92, 0.95, 0.97), (0.98, 0.93, 0.82), (0.86, 0.9, 0.84)))
+    white = dice.color(((0.97, 0.97, 0.95), (0.92, 0.95, 0.97), (0.98, 0.93, 0.82), (0.86, 0.9, 0.84)))
     u, v, soft = view
     r = length(u, v)
     fine = jnp.clip(0.055 / soft, 0.0, 1.0)  # threads and stars fade into haze as the picture blurs
@@ -218,15 +218,15 @@ def dandelion(dice: Dice, view: View) -> Paint:
 
     counts = jnp.array([29.0, 20.0, 10.0]) + dice.whole(0, 6)
     parts = (dice(0.0, 1.0, (3,)), counts, jnp.array([0.84, 0.6, 0.33]))
-    core = Paint(colour(0.45, 0.35, 0.2) * (1.0 + u + v)[None], 0.85 * inside(r - 0.11, soft + 0.06))
+    core = Paint(color(0.45, 0.35, 0.2) * (1.0 + u + v)[None], 0.85 * inside(r - 0.11, soft + 0.06))
     return over(core, pile(ring, parts, haze, like=u))
 
 
 def rose(dice: Dice, view: View) -> Paint:
-    """Broad petals folded in rings about a spiral heart, each with a bright lip and its neighbour's shadow."""
+    """Broad petals folded in rings about a spiral heart, each with a bright lip and its neighbor's shadow."""
     reds = ((0.85, 0.06, 0.12), (0.72, 0.02, 0.1), (0.98, 0.5, 0.62), (0.95, 0.25, 0.45), (1.0, 0.7, 0.55))
-    outside = dice.colour((*reds, (0.98, 0.93, 0.86), (0.99, 0.82, 0.4)))
-    deep = outside**2 * colour(0.75, 0.5, 0.55)
+    outside = dice.color((*reds, (0.98, 0.93, 0.86), (0.99, 0.82, 0.4)))
+    deep = outside**2 * color(0.75, 0.5, 0.55)
     drift, twist = dice(-0.05, 0.05, (2,)), dice(0.3, 0.45)
 
     def ring(seed: Array, step: Array, count: Array) -> Paint:
@@ -240,7 +240,7 @@ def rose(dice: Dice, view: View) -> Paint:
         rgb = mix(outside, deep, ramp(depth, 0.1, 1.0)) * jnp.clip(shade, 0.0, 1.25)[None]
         return Paint(rgb, inside(r - edge, view.soft))
 
-    leaf = Ray(5.0, 0.45, 2, colour(0.08, 0.2, 0.06), colour(0.16, 0.38, 0.12))
+    leaf = Ray(5.0, 0.45, 2, color(0.08, 0.2, 0.06), color(0.16, 0.38, 0.12))
     leaves = rays(view, leaf, dice(0.0, 1.0), 0.0, 1.45, 1.0)
     counts = jnp.array([5.0, 5.0, 5.0, 4.0, 3.0, 3.0, 2.0])
     parts = (dice(0.0, 1.0, counts.shape), jnp.arange(len(counts), dtype=jnp.float32), counts)
@@ -250,21 +250,21 @@ def rose(dice: Dice, view: View) -> Paint:
 def sunflower(dice: Dice, view: View) -> Paint:
     """Pointed petals from yellow to rust in three rings about a large dark disc of seeds."""
     yellows = ((1.0, 0.83, 0.08), (1.0, 0.77, 0.02), (1.0, 0.9, 0.25), (1.0, 0.85, 0.12), (0.99, 0.66, 0.05))
-    tip = dice.colour((*yellows, (0.9, 0.4, 0.08)))
-    brown = dice.colour(((0.2, 0.1, 0.04), (0.33, 0.19, 0.06), (0.3, 0.3, 0.1), (0.12, 0.06, 0.05)))
+    tip = dice.color((*yellows, (0.9, 0.4, 0.08)))
+    brown = dice.color(((0.2, 0.1, 0.04), (0.33, 0.19, 0.06), (0.3, 0.3, 0.1), (0.12, 0.06, 0.05)))
     count = dice.whole(15, 25)
-    ray = Ray(count, dice(2.8, 3.9) / count, 2, tip * colour(0.96, 0.8, 0.55), tip)
+    ray = Ray(count, dice(2.8, 3.9) / count, 2, tip * color(0.96, 0.8, 0.55), tip)
     turn, reach, light = jnp.array([[0.5, 1.0, 0.7], [0.0, 0.98, 0.88], [0.3, 0.86, 1.0]]).T
     parts = (dice(0.0, 1.0, (3,)), turn, reach, light)
     flower = pile(lambda *part: rays(view, ray, *part), parts, like=view.u)
-    return over(florets(view, dice(0.4, 0.55), (21, 13), colour(0.4, 0.22, 0.06), brown), flower)
+    return over(florets(view, dice(0.4, 0.55), (21, 13), color(0.4, 0.22, 0.06), brown), flower)
 
 
 def tulip(dice: Dice, view: View) -> Paint:
     """An upright cup of five pointed petals, seen from the side."""
     reds = ((0.88, 0.08, 0.1), (0.95, 0.3, 0.45), (1.0, 0.55, 0.65), (0.98, 0.5, 0.1), (0.75, 0.1, 0.4))
-    body = dice.colour((*reds, (0.98, 0.82, 0.12), (0.5, 0.16, 0.55), (0.97, 0.95, 0.9)))
-    edge = 0.65 * body + 0.35 * dice.colour(((1.0, 0.9, 0.4), (1.0, 0.95, 0.92), (0.9, 0.2, 0.2)))
+    body = dice.color((*reds, (0.98, 0.82, 0.12), (0.5, 0.16, 0.55), (0.97, 0.95, 0.9)))
+    edge = 0.65 * body + 0.35 * dice.color(((1.0, 0.9, 0.4), (1.0, 0.95, 0.92), (0.9, 0.2, 0.2)))
     spread = dice(0.7, 1.45)
 
     def petal(lean: Array, top: Array, width: Array, light: Array) -> Paint:
@@ -275,7 +275,7 @@ def tulip(dice: Dice, view: View) -> Paint:
         streaks = 1.0 + 0.07 * cosine(11.0 * across) * ramp(t, 0.05, 0.4)
         shade = light * streaks * (1.06 - 0.3 * across**2) * (0.78 + 0.22 * ramp(t, 0.0, 0.5))
         tint = mix(body, edge, ramp(jnp.abs(across), 0.45, 1.0) * ramp(t, 0.3, 0.9))
-        tint = mix(colour(0.75, 0.72, 0.3), tint, ramp(t, 0.0, 0.22))
+        tint = mix(color(0.75, 0.72, 0.3), tint, ramp(t, 0.0, 0.22))
         return Paint(tint * jnp.clip(shade, 0.0, 1.2)[None], leaf_cover(t, side, half, view.soft))
 
     behind = [-0.2, 0.8, 0.5, 0.62], [0.22, 0.78, 0.5, 0.58]

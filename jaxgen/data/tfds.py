@@ -143,7 +143,7 @@ Decoder = Callable[[bytes], tuple[np.ndarray, int]]
 
 
 def _decoder(image: str, label: str, channels: int, size: int | None) -> Decoder:
-    """A function from a serialised example to its pixels and label; parsing only these two is 7 times faster."""
+    """A function from a serialized example to its pixels and label; parsing only these two is 7 times faster."""
     import io
 
     from PIL import Image
@@ -202,7 +202,7 @@ def _chunks(count: int) -> list[range]:
 
 
 def _records(builder: Any, split: str) -> Any:
-    """Random access to the serialised examples of a split."""
+    """Random access to the serialized examples of a split."""
     import tensorflow_datasets as tfds
 
     if builder.info.file_format is tfds.core.FileFormat.TFRECORD:

@@ -6,7 +6,8 @@ from importlib import metadata
 
 import jax
 
-from jaxgen.engine import devices, machine
+from jaxgen.engine import machine
+from jaxgen.launch import devices
 
 
 def describe() -> dict[str, str]:

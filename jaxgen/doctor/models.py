@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.algorithms import autoencoder, dqn, gan, optimizers, vae
+from jaxgen import optim
+from jaxgen.algorithms import autoencoder, dqn, gan, vae
 from jaxgen.doctor.checks import Check, difference
 from jaxgen.doctor.precise import in_float64
 from jaxgen.evaluation import likelihood
@@ -58,7 +59,7 @@ def _filled(tree: Any) -> Any:
 
 
 def _state(algorithm: Any, hparams: Any, config: Any) -> Any:
-    shapes = jax.eval_shape(partial(algorithm.init, cfg=config), jax.random.key(0), hparams)
+    shapes = jax.eval_shape(partial(algorithm.init, config=config), jax.random.key(0), hparams)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     return zeros._replace(params=_filled(shapes.params))
 
@@ -71,12 +72,12 @@ def step(algorithm: Any, config: Any) -> float:
     """Gradients, optimizer and metrics of a training step."""
     hparams = _hparams(algorithm)
     args = _state(algorithm, hparams, config), _batch(algorithm, config.batch_size, config.image_shape)
-    return error(partial(algorithm.step, cfg=config), *args, jax.random.key(1), hparams)
+    return error(partial(algorithm.step, config=config), *args, jax.random.key(1), hparams)
 
 
 def _hparams(algorithm: Any) -> Any:
     if algorithm is gan:
-        player = optimizers.HParams(learning_rate=1e-4, eps=EPS)
+        player = optim.HParams(learning_rate=1e-4, eps=EPS)
         return jax.tree.map(jnp.float32, gan.HParams(player, player, real_target=0.95))
     return jax.tree.map(jnp.float32, algorithm.HParams(eps=EPS))
 
@@ -85,7 +86,7 @@ def evaluation(algorithm: Any, config: Any, count: int) -> float:
     """Metrics of an evaluation."""
     hparams = _hparams(algorithm)
     args = _state(algorithm, hparams, config), _batch(algorithm, count, config.image_shape)
-    return error(partial(algorithm.evaluate, cfg=config), *args, jax.random.key(1), hparams)
+    return error(partial(algorithm.evaluate, config=config), *args, jax.random.key(1), hparams)
 
 
 def log_likelihood(config: vae.Config, count: int, samples: int) -> float:
@@ -118,14 +119,14 @@ def dqn_steps() -> float:
 def dqn_evaluation() -> float:
     """Returns of greedy episodes."""
     config, hparams = dqn.Config(), _hparams(dqn)
-    params = _filled(jax.eval_shape(partial(dqn.init, cfg=config), jax.random.key(0), hparams).params)
+    params = _filled(jax.eval_shape(partial(dqn.init, config=config), jax.random.key(0), hparams).params)
     return error(lambda params, key: dqn.greedy_returns(params, key, config, 32)[0], params, jax.random.key(1))
 
 
 def dqn_loss(count: int) -> float:
     """Loss of each of many transitions, and the gradient of its mean."""
     config, hparams = dqn.Config(widths=(20, 20)), _hparams(dqn)
-    shapes = jax.eval_shape(partial(dqn.init, cfg=config), jax.random.key(0), hparams)
+    shapes = jax.eval_shape(partial(dqn.init, config=config), jax.random.key(0), hparams)
     random = np.random.default_rng(0)
     normal = lambda *shape: jnp.asarray(random.normal(size=shape), jnp.float32)  # noqa: E731
     batch = dqn.replay.Batch(
@@ -151,14 +152,14 @@ def dqn_loss(count: int) -> float:
 _one_sample = partial(vae.Config, rate="sampled", optimizer="adamax")
 DENSE = autoencoder.Config()
 CONVOLUTIONAL = autoencoder.Config(net="conv", optimizer="rmsprop", batch_size=64)
-MLP = vae.Config(inputs="binarised")
+MLP = vae.Config(inputs="binarized")
 DIGITS = _one_sample(net="conv", latent_size=2, batch_size=32)
 FLOWERS = _one_sample(net="flower", image_shape=(80, 80, 3), latent_size=10, posterior="full", batch_size=20)
 IWAE = vae.Config(
     latent_size=50,
     widths=(200, 200),
     activation="tanh",
-    inputs="binarised",
+    inputs="binarized",
     objective="iwae",
     samples=50,
     batch_size=20,

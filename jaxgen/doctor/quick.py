@@ -14,8 +14,9 @@ import numpy as np
 
 from jaxgen.doctor import checks, known
 from jaxgen.doctor.results import Result
-from jaxgen.engine import files, machine
+from jaxgen.engine import machine
 from jaxgen.errors import UserError
+from jaxgen.runs import files
 
 
 def gradient_rows() -> float:

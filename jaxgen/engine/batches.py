@@ -12,24 +12,24 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Int
 
-from jaxgen import shares
+from jaxgen import collectives
 
 Batches = Callable[[Any, Array, Array], Callable[[Array], Any]]
 """Of the data, the key of their order and the number of steps done: the batch of step t of the same epoch."""
 
 
-def steps_per_epoch(split: Any, cfg: Any) -> int:
+def steps_per_epoch(split: Any, config: Any) -> int:
     """Batches in a split; for an algorithm without data (an empty pytree) what its configuration calls an epoch."""
     leaves = jax.tree.leaves(split)
-    return leaves[0].shape[0] // cfg.batch_size if leaves else cfg.steps_per_epoch
+    return leaves[0].shape[0] // config.batch_size if leaves else config.steps_per_epoch
 
 
-def of_split(split: Any, cfg: Any, axis_name: str | None = None) -> Batches:
+def of_split(split: Any, config: Any, axis_name: str | None = None) -> Batches:
     """Batches from a split on the device, or with `axis_name` from one cut into as many parts as there are devices."""
     if not jax.tree.leaves(split):
         return lambda data, key, first: lambda t: data
     examples = jax.tree.leaves(split)[0].shape[0]
-    return partial(_of_split, examples=examples, batch_size=cfg.batch_size, axis_name=axis_name)
+    return partial(_of_split, examples=examples, batch_size=config.batch_size, axis_name=axis_name)
 
 
 def _of_split(
@@ -45,9 +45,9 @@ def _of_split(
     return batch_at
 
 
-def of_block(split: Any, cfg: Any, steps: int) -> Batches:
+def of_block(split: Any, config: Any, steps: int) -> Batches:
     """Batches from a block of `steps` of them, (steps, batch, ...), or one device's shares; see `streaming`."""
-    per_epoch = steps_per_epoch(split, cfg)
+    per_epoch = steps_per_epoch(split, config)
     return lambda block, key, first: lambda t: jax.tree.map(lambda leaf: leaf[t % per_epoch % steps], block)
 
 
@@ -63,7 +63,7 @@ def _exchange(part: Any, index: Int[Array, " b"], axis_name: str) -> Any:
     def rows(leaf: Array) -> Array:
         return jnp.where(here.reshape(-1, *[1] * (leaf.ndim - 1)), leaf[place], jnp.zeros((), leaf.dtype))
 
-    return shares.distribute(jax.tree.map(rows, part), axis_name)
+    return collectives.reduce_scatter(jax.tree.map(rows, part), axis_name)
 
 
 def permutation(key: Array, n: int) -> Int[Array, " n"]:

@@ -73,29 +73,29 @@ def named_leaves(tree: Any) -> dict[str, Array]:
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
-def metric_names(algorithm: Algorithm, key: Array, hp: Any, data: Any, cfg: Any) -> tuple[str, ...]:
+def metric_names(algorithm: Algorithm, key: Array, hparams: Any, data: Any, config: Any) -> tuple[str, ...]:
     """Names of what `step` reports, in the order of `Carry.sums`."""
-    state = jax.eval_shape(partial(algorithm.init, cfg=cfg), key, hp)
-    batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((cfg.batch_size, *x.shape[1:]), x.dtype), data)
-    _, metrics = jax.eval_shape(partial(algorithm.step, cfg=cfg), state, batch, key, hp)
+    state = jax.eval_shape(partial(algorithm.init, config=config), key, hparams)
+    batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((config.batch_size, *x.shape[1:]), x.dtype), data)
+    _, metrics = jax.eval_shape(partial(algorithm.step, config=config), state, batch, key, hparams)
     return tuple(sorted(metrics))
 
 
-def start(algorithm: Algorithm, key: Array, hp: Any, cfg: Any, metrics: int) -> Carry:
+def start(algorithm: Algorithm, key: Array, hparams: Any, config: Any, metrics: int) -> Carry:
     """The carry before the first step."""
-    return Carry(algorithm.init(key, hp, cfg), jnp.zeros(metrics), jnp.full((), -1, jnp.int32))
+    return Carry(algorithm.init(key, hparams, config), jnp.zeros(metrics), jnp.full((), -1, jnp.int32))
 
 
 def run_chunk(
     carry: Carry,
     run_keys: Keys,
-    hp: Any,
+    hparams: Any,
     data: Any,
     first: Int[Array, ""],
     last: Int[Array, ""],
     *,
     algorithm: Algorithm,
-    cfg: Any,
+    config: Any,
     log_every: int,
     rows: int,
     batches: Batches | None = None,
@@ -109,13 +109,13 @@ def run_chunk(
     `rows - 1` logging intervals may be completed. The remainder of an epoch that does not fill a batch is left out;
     the next permutation leaves out others. With `axis_name`, this is one device's share of them.
     """
-    batch_at = (batches or of_split(data, cfg))(data, run_keys.order, first)
+    batch_at = (batches or of_split(data, config))(data, run_keys.order, first)
     shared = {} if axis_name is None else {"axis_name": axis_name}
 
     def body(t: Array, loop: tuple[State, Array, Array]) -> tuple[State, Array, Array]:
         state, table, first_bad = loop
         batch = batch_at(t)
-        state, metrics = algorithm.step(state, batch, jax.random.fold_in(run_keys.step, t), hp, cfg, **shared)
+        state, metrics = algorithm.step(state, batch, jax.random.fold_in(run_keys.step, t), hparams, config, **shared)
         values = jnp.stack([metrics[name] for name in sorted(metrics)])
         table = table.at[t // log_every - first // log_every].add(values)
         first_bad = jnp.where((first_bad < 0) & ~jnp.isfinite(values).all(), t, first_bad)

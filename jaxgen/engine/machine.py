@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from jaxgen.engine import devices
+from jaxgen.launch import devices
 
 PACKAGES = ("jaxgen", "jax", "jaxlib", "flax", "optax", "distrax", "gymnax", "rlax", "orbax-checkpoint", "numpy")
 _KEYS = ("jax_default_prng_impl", "jax_threefry_partitionable")

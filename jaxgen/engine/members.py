@@ -19,18 +19,18 @@ class Members(NamedTuple):
     """Member i is the run of `seeds[i]` with the i-th of the stacked hyperparameters."""
 
     seeds: tuple[int, ...]
-    hps: Any
+    hparams: Any
     """The algorithm's HParams, every leaf of shape (members,)."""
 
 
-def stack(seeds: Sequence[int], hps: Sequence[Any]) -> Members:
+def stack(seeds: Sequence[int], hparams: Sequence[Any]) -> Members:
     """Members of these seeds and hyperparameters."""
-    return Members(tuple(seeds), jax.tree.map(lambda *leaves: np.array(leaves, np.float32), *hps))
+    return Members(tuple(seeds), jax.tree.map(lambda *leaves: np.array(leaves, np.float32), *hparams))
 
 
-def of_seeds(first: int, count: int, hp: Any) -> Members:
+def of_seeds(first: int, count: int, hparams: Any) -> Members:
     """Members with seeds `first`, `first` + 1, ... and the same hyperparameters."""
-    return stack(range(first, first + count), [hp] * count)
+    return stack(range(first, first + count), [hparams] * count)
 
 
 def keys(members: Members) -> loop.Keys:

@@ -36,15 +36,15 @@ def mesh(devices: int) -> Mesh | None:
     return Mesh(np.array(found[:count]), (AXIS,)) if count > 1 else None
 
 
-def check_config(cfg: Any, devices: int) -> None:
+def check_config(config: Any, devices: int) -> None:
     """Refuses what cannot be shared out evenly, as the numbers would depend on the devices.
 
     A configuration says what must be a multiple of the devices in `shared_out()`: settings by name, and how many of
     each must stay together. By default it is the batch, an image at a time.
     """
-    default = {"batch_size": 1} if hasattr(cfg, "batch_size") else {}
-    for field, together in (cfg.shared_out() if hasattr(cfg, "shared_out") else default).items():
-        value, unit = getattr(cfg, field), devices * together
+    default = {"batch_size": 1} if hasattr(config, "batch_size") else {}
+    for field, together in (config.shared_out() if hasattr(config, "shared_out") else default).items():
+        value, unit = getattr(config, field), devices * together
         if value % unit:
             one = f", each taking a multiple of {together}" if together > 1 else ""
             refuse(f"config.{field}", value, f"a multiple of {unit} on {devices} devices{one}")

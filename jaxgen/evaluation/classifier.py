@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from jaxgen.algorithms.examples import map_batches
+from jaxgen.batching import map_batches
 from jaxgen.data.dataset import Dataset
 from jaxgen.errors import UserError
 from jaxgen.nets.classifier import Classifier as Net

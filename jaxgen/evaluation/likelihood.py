@@ -17,8 +17,9 @@ from jax import lax
 from jaxtyping import Array, Float, UInt8
 from scipy import special
 
-from jaxgen.algorithms import examples, vae
-from jaxgen.algorithms.vae_objectives import distortions, draw_codes
+from jaxgen import batching
+from jaxgen.algorithms import vae
+from jaxgen.algorithms.vae.objectives import distortions, draw_codes
 from jaxgen.errors import refuse
 
 IMAGES = 20
@@ -90,7 +91,7 @@ def check_samples(samples: int) -> None:
 
 
 def log_likelihood(
-    params: Any, images: UInt8[Array, "n h w c"], key: Array, samples: int, hp: vae.HParams, cfg: vae.Config
+    params: Any, images: UInt8[Array, "n h w c"], key: Array, samples: int, hparams: vae.HParams, config: vae.Config
 ) -> LogLikelihood:
     """Estimates with `samples` codes for each image; binarized pixels are drawn once an image.
 
@@ -99,19 +100,19 @@ def log_likelihood(
     check_samples(samples)
     pixel_key, code_key = jax.random.split(key)
     in_block = samples // BLOCKS
-    chunks = -(-in_block // max(1, FLOATS // math.prod(cfg.image_shape) // IMAGES))
+    chunks = -(-in_block // max(1, FLOATS // math.prod(config.image_shape) // IMAGES))
     chunk = -(-in_block // chunks)
 
     def of_batch(split: tuple[Array, Array, Array]) -> LogLikelihood:
         images, pixel_keys, code_keys = split
-        x = vae.pixels(images, pixel_keys, cfg)
-        numbers = vae.posterior_numbers(params, x, cfg)
+        x = vae.pixels(images, pixel_keys, config)
+        numbers = vae.posterior_numbers(params, x, config)
 
         def of_block(block: Array) -> Sums:
             def more(sums: Sums, number: Array) -> tuple[Sums, None]:
                 keys = jax.vmap(jax.random.fold_in, (0, None))(code_keys, block * chunks + number)
-                draws = draw_codes(numbers, keys, chunk, cfg)
-                log_weights = draws.log_prior - draws.log_q - distortions(params, draws.codes, x, hp, cfg)
+                draws = draw_codes(numbers, keys, chunk, config)
+                log_weights = draws.log_prior - draws.log_q - distortions(params, draws.codes, x, hparams, config)
                 wanted = jnp.broadcast_to(number * chunk + jnp.arange(chunk) < in_block, log_weights.shape)
                 return add(sums, jnp.where(wanted, log_weights, -jnp.inf)), None
 
@@ -121,8 +122,8 @@ def log_likelihood(
         blocks = sums.largest + jnp.log(sums.total) - math.log(in_block)
         return LogLikelihood(blocks.T, effective_samples(sums))
 
-    split = (images, examples.keys(pixel_key, len(images)), examples.keys(code_key, len(images)))
-    return examples.map_batches(of_batch, split, IMAGES)
+    split = (images, batching.keys(pixel_key, len(images)), batching.keys(code_key, len(images)))
+    return batching.map_batches(of_batch, split, IMAGES)
 
 
 def summarize(blocks: Float[np.ndarray, "n blocks"]) -> Summary:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxgen.algorithms.examples import map_batches
+from jaxgen.batching import map_batches
 
 BLOCK = 500
 """Points whose distances to all of another set are held at once."""
@@ -39,16 +39,16 @@ def squared_radii(points: Float[Array, "n d"], ks: tuple[int, ...]) -> tuple[Flo
 
 
 def balls_around(
-    points: Float[Array, "m d"], centres: Float[Array, "n d"], squared: Float[Array, " n"]
+    points: Float[Array, "m d"], centers: Float[Array, "n d"], squared: Float[Array, " n"]
 ) -> tuple[Int[Array, " m"], Bool[Array, " n"]]:
-    """For each point, how many of the balls around `centres` hold it; for each ball, whether it holds any point."""
+    """For each point, how many of the balls around `centers` hold it; for each ball, whether it holds any point."""
 
     def scan_block(covered: Array, block: Array) -> tuple[Array, Array]:
-        inside = squared_distances(block, centres) <= squared[None, :]
+        inside = squared_distances(block, centers) <= squared[None, :]
         return covered | inside.any(0), inside.sum(1)
 
     whole = points.shape[0] - points.shape[0] % BLOCK
-    covered = jnp.zeros(centres.shape[0], bool)
+    covered = jnp.zeros(centers.shape[0], bool)
     counts = []
     if whole:
         covered, of_blocks = lax.scan(scan_block, covered, points[:whole].reshape(-1, BLOCK, points.shape[1]))

@@ -16,12 +16,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxgen.errors import UserError
-from jaxgen.evaluation import neighbours
+from jaxgen.evaluation import neighbors
 
 MANIFOLD_K = 3
-"""Neighbours that make precision's and recall's balls (Kynkaanniemi et al., NeurIPS 2019)."""
+"""Neighbors that make precision's and recall's balls (Kynkaanniemi et al., NeurIPS 2019)."""
 DENSITY_K = 5
-"""Neighbours that make density's and coverage's (Naeem et al., ICML 2020)."""
+"""Neighbors that make density's and coverage's (Naeem et al., ICML 2020)."""
 KERNEL_BLOCK = 500
 """Images of each set in one estimate of the kernel distance; fewer where that would leave less than `KERNEL_BLOCKS`."""
 KERNEL_BLOCKS = 10
@@ -98,12 +98,12 @@ def kernel_distances(
 
 
 @jax.jit
-def _by_neighbours(real: Array, fake: Array) -> dict[str, Array]:
-    of_real, density_radii = neighbours.squared_radii(real, (MANIFOLD_K, DENSITY_K))
-    (of_fake,) = neighbours.squared_radii(fake, (MANIFOLD_K,))
-    held_by_real, _ = neighbours.balls_around(fake, real, of_real)
-    held_by_fake, _ = neighbours.balls_around(real, fake, of_fake)
-    counts, covered = neighbours.balls_around(fake, real, density_radii)
+def _by_neighbors(real: Array, fake: Array) -> dict[str, Array]:
+    of_real, density_radii = neighbors.squared_radii(real, (MANIFOLD_K, DENSITY_K))
+    (of_fake,) = neighbors.squared_radii(fake, (MANIFOLD_K,))
+    held_by_real, _ = neighbors.balls_around(fake, real, of_real)
+    held_by_fake, _ = neighbors.balls_around(real, fake, of_fake)
+    counts, covered = neighbors.balls_around(fake, real, density_radii)
     return {
         "precision": (held_by_real > 0).mean(),
         "recall": (held_by_fake > 0).mean(),
@@ -128,7 +128,7 @@ def quality(real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"]) -> Q
         kernel_distance_error=float(blocks.std(ddof=1) / np.sqrt(len(blocks))),
         n_real=len(real),
         n_fake=len(fake),
-        **{name: float(value) for name, value in jax.device_get(_by_neighbours(*centered)).items()},
+        **{name: float(value) for name, value in jax.device_get(_by_neighbors(*centered)).items()},
     )
 
 

@@ -1,6 +1,6 @@
 """The protocol by which a trained variational autoencoder is judged, on the test split, as a function of a seed.
 
-Nats are per image and refer to the pixels that `config.inputs` makes of the images: grey, binarised and thresholded
+Nats are per image and refer to the pixels that `config.inputs` makes of the images: gray, binarized and thresholded
 sets of one name are different data.
 """
 
@@ -15,13 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxgen import losses
-from jaxgen.algorithms import examples, vae
+from jaxgen import batching
+from jaxgen.algorithms import vae
 from jaxgen.data.dataset import Dataset
-from jaxgen.engine.files import read_json, write_json
 from jaxgen.errors import UserError
 from jaxgen.evaluation import codes, likelihood
 from jaxgen.evaluation.likelihood import mean_over_images
+from jaxgen.losses import reconstruction
+from jaxgen.runs.files import read_json, write_json
 
 VALUES = "likelihoods.json"
 """File in a run's directory: -log p(x) of each image and what it was estimated with."""
@@ -35,20 +36,20 @@ class Judged(NamedTuple):
     squared_error: Float[Array, " n"]
 
 
-def judge(params: Any, images: Array, key: Array, hp: vae.HParams, cfg: vae.Config) -> Judged:
+def judge(params: Any, images: Array, key: Array, hparams: vae.HParams, config: vae.Config) -> Judged:
     """The ELBO's terms, KL in closed form, and the reconstruction error, summed over an image's pixels."""
     pixel_key, code_key = jax.random.split(key)
-    cfg = replace(vae.plain(cfg), objective="elbo", samples=1)
+    config = replace(vae.plain(config), objective="elbo", samples=1)
 
     def of_batch(split: tuple[Array, Array, Array]) -> Judged:
         images, pixel_keys, code_keys = split
-        x = vae.pixels(images, pixel_keys, cfg)
-        each, _ = vae.terms(params, x, code_keys, 1.0, hp, cfg)
-        means = vae.posterior_numbers(params, x, cfg)[:, : cfg.latent_size]
-        return Judged(each.distortion, each.rate, losses.squared_error(vae.decode(params, means, cfg), x))
+        x = vae.pixels(images, pixel_keys, config)
+        each, _ = vae.terms(params, x, code_keys, 1.0, hparams, config)
+        means = vae.posterior_numbers(params, x, config)[:, : config.latent_size]
+        return Judged(each.distortion, each.rate, reconstruction.squared_error(vae.decode(params, means, config), x))
 
-    split = (images, examples.keys(pixel_key, len(images)), examples.keys(code_key, len(images)))
-    return examples.map_batches(of_batch, split)
+    split = (images, batching.keys(pixel_key, len(images)), batching.keys(code_key, len(images)))
+    return batching.map_batches(of_batch, split)
 
 
 class Evaluation(NamedTuple):
@@ -58,14 +59,14 @@ class Evaluation(NamedTuple):
     negative_log_likelihoods: Float[np.ndarray, " n"]
 
 
-def conditions(dataset: Dataset, cfg: vae.Config, *, samples: int, images: int | None, seed: int) -> dict[str, Any]:
+def conditions(dataset: Dataset, config: vae.Config, *, samples: int, images: int | None, seed: int) -> dict[str, Any]:
     """All that must be the same in two evaluations for their -log p(x) to be of the same pixels and equally tight."""
     found = np.asarray(dataset.test.images[:images])
     return {
         "images_sha256": hashlib.sha256(found.tobytes()).hexdigest(),
         "images": len(found),
-        "inputs": cfg.inputs,
-        "likelihood": cfg.likelihood,
+        "inputs": config.inputs,
+        "likelihood": config.likelihood,
         "samples": samples,
         "seed": seed,
     }
@@ -88,35 +89,42 @@ def read_values(run_dir: Path, conditions: dict[str, Any]) -> np.ndarray:
 
 
 def evaluate(
-    params: Any, dataset: Dataset, hp: vae.HParams, cfg: vae.Config, *, samples: int, images: int | None, seed: int
+    params: Any,
+    dataset: Dataset,
+    hparams: vae.HParams,
+    config: vae.Config,
+    *,
+    samples: int,
+    images: int | None,
+    seed: int,
 ) -> Evaluation:
     """Every number of the protocol; `images` limits the test images whose log likelihood is estimated."""
     likelihood.check_samples(samples)
     test, train = dataset.test, dataset.train
     keys = dict(zip(("judge", "likelihood", "test", "train"), jax.random.split(jax.random.key(seed), 4), strict=True))
-    judged = jax.jit(partial(judge, cfg=cfg))(params, test.images, keys["judge"], hp)
-    estimate = jax.jit(partial(likelihood.log_likelihood, samples=samples, cfg=cfg))
-    found = jax.device_get(estimate(params, test.images[:images], keys["likelihood"], hp=hp))
-    of_split = jax.jit(partial(codes.posteriors, cfg=cfg))
+    judged = jax.jit(partial(judge, config=config))(params, test.images, keys["judge"], hparams)
+    estimate = jax.jit(partial(likelihood.log_likelihood, samples=samples, config=config))
+    found = jax.device_get(estimate(params, test.images[:images], keys["likelihood"], hparams=hparams))
+    of_split = jax.jit(partial(codes.posteriors, config=config))
     tested = of_split(params, test.images, keys["test"])
     summary = likelihood.summarize(found.blocks)
     negative_elbo = mean_over_images(judged.distortion + judged.rate)
-    pixels = int(np.prod(cfg.image_shape))
+    pixels = int(np.prod(config.image_shape))
     results = {
-        "inputs": cfg.inputs,
-        "likelihood": cfg.likelihood,
+        "inputs": config.inputs,
+        "likelihood": config.likelihood,
         "seed": seed,
         "images": len(test.labels),
         "negative_elbo": negative_elbo,
         "distortion": mean_over_images(judged.distortion),
         "rate": mean_over_images(judged.rate),
-        "bits_per_dimension": _bits(negative_elbo["mean"], cfg),
+        "bits_per_dimension": _bits(negative_elbo["mean"], config),
         "negative_log_likelihood": _likelihood_results(summary, found.effective_samples, samples),
         "squared_error_per_pixel": mean_over_images(judged.squared_error / pixels),
-        "latents": cfg.latent_size,
+        "latents": config.latent_size,
         "active_units": codes.active_units(tested.means),
         "kl_per_latent": [float(kl) for kl in tested.kls.mean(axis=0)],
-        "neighbour_accuracy": _accuracy(of_split(params, train.images, keys["train"]), tested, dataset),
+        "neighbor_accuracy": _accuracy(of_split(params, train.images, keys["train"]), tested, dataset),
     }
     return Evaluation(results, summary.value)
 
@@ -139,9 +147,9 @@ def _likelihood_results(summary: likelihood.Summary, effective: np.ndarray, samp
     }
 
 
-def _bits(nats: float, cfg: vae.Config) -> float | None:
+def _bits(nats: float, config: vae.Config) -> float | None:
     """None where the pixels are not discrete."""
-    return float(losses.bits_per_dimension(jnp.float32(nats), cfg.image_shape)) if cfg.discrete else None
+    return float(reconstruction.bits_per_dimension(jnp.float32(nats), config.image_shape)) if config.discrete else None
 
 
 def _accuracy(trained: codes.Posteriors, tested: codes.Posteriors, dataset: Dataset) -> float | None:
@@ -149,7 +157,7 @@ def _accuracy(trained: codes.Posteriors, tested: codes.Posteriors, dataset: Data
     train_labels, test_labels = np.asarray(dataset.train.labels), np.asarray(dataset.test.labels)
     if (train_labels < 0).any() or (test_labels < 0).any():
         return None
-    return codes.neighbour_accuracy(np.asarray(trained.means), train_labels, np.asarray(tested.means), test_labels)
+    return codes.neighbor_accuracy(np.asarray(trained.means), train_labels, np.asarray(tested.means), test_labels)
 
 
 def table(results: dict[str, Any]) -> str:
@@ -165,8 +173,8 @@ def table(results: dict[str, Any]) -> str:
     ]
     if results["bits_per_dimension"] is not None:
         rows.insert(3, ("  the ELBO as", f"{results['bits_per_dimension']:.4f}", "bits per dimension"))
-    if results["neighbour_accuracy"] is not None:
-        rows.append((f"accuracy of {codes.NEIGHBOURS} neighbours", f"{results['neighbour_accuracy']:.4f}", ""))
+    if results["neighbor_accuracy"] is not None:
+        rows.append((f"accuracy of {codes.NEIGHBORS} neighbors", f"{results['neighbor_accuracy']:.4f}", ""))
     if "against" in results:
         against = results["against"]
         rows.append(("-log p(x) minus the other's", _pair(against), f"nats, paired over images; {against['run']}"))

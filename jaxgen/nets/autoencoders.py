@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxgen.errors import SettingError
-from jaxgen.nets import conv
+from jaxgen.nets.ops import conv
 
 ImageShape = tuple[int, int, int]
 Activation = Callable[[Array], Array]

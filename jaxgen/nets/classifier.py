@@ -7,7 +7,7 @@ import flax.linen as nn
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxgen.nets import conv
+from jaxgen.nets.ops import conv
 
 CHANNELS = (24, 48, 64, 64)
 FEATURES = 128

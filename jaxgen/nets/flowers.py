@@ -1,4 +1,4 @@
-"""Encoder and decoder for colour images of 80x80: images (B, H, W, C) to numbers (B, K) and codes back to logits.
+"""Encoder and decoder for color images of 80x80: images (B, H, W, C) to numbers (B, K) and codes back to logits.
 
 Valid convolutions throughout, leaky relu of slope 0.2. With h the side of the smallest map the images have sides of
 4 h + 48: 52, 56, ..., 80 (h = 8).
@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxgen.errors import SettingError
-from jaxgen.nets import conv
 from jaxgen.nets.autoencoders import Dense, Dtype, ImageShape
+from jaxgen.nets.ops import conv
 
 LAYOUT: conv.Layout = "HWNC"
 Conv = partial(conv.Conv, layout=LAYOUT)

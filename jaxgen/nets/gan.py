@@ -16,9 +16,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from jaxgen.errors import SettingError
-from jaxgen.nets import conv
 from jaxgen.nets.autoencoders import Dense, ImageShape
-from jaxgen.nets.dropout import dropout
+from jaxgen.nets.ops import conv
+from jaxgen.nets.ops.dropout import dropout
 
 OptionalKeys = Key[Array, " b"] | None
 Classes = Float[Array, "b n"] | None

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.algorithms import autoencoder
-from jaxgen.engine.drawing import Drawing
 from jaxgen.report import figures
+from jaxgen.runs.snapshot import Drawing
 
 SHOWN = 10
 GRID = 20
@@ -24,15 +24,15 @@ def draw(drawing: Drawing) -> None:
     )
     codes = np.asarray(_encode_all(drawing))
     _draw_scatter(drawing, codes)
-    if drawing.cfg.code_size == 2:
+    if drawing.config.code_size == 2:
         _draw_plane(drawing, codes)
 
 
 def _draw_reconstructions(drawing: Drawing) -> None:
     images = drawing.dataset.test.images[:SHOWN]
-    reconstruct = jax.jit(partial(autoencoder.reconstruct, cfg=drawing.cfg))
+    reconstruct = jax.jit(partial(autoencoder.reconstruct, config=drawing.config))
     rows = {
-        "before": np.asarray(autoencoder.normalise(images)),
+        "before": np.asarray(autoencoder.normalize(images)),
         "untrained": np.asarray(reconstruct(drawing.initial().params, images)),
         "after": np.asarray(reconstruct(drawing.state.params, images)),
     }
@@ -41,7 +41,7 @@ def _draw_reconstructions(drawing: Drawing) -> None:
 
 
 def _encode_all(drawing: Drawing) -> jax.Array:
-    encode = jax.jit(partial(autoencoder.encode_all, cfg=drawing.cfg))
+    encode = jax.jit(partial(autoencoder.encode_all, config=drawing.config))
     return encode(drawing.state.params, drawing.dataset.test.images)
 
 
@@ -52,11 +52,11 @@ def _draw_scatter(drawing: Drawing, codes: np.ndarray) -> None:
 
 
 def _draw_plane(drawing: Drawing, codes: np.ndarray) -> None:
-    decode = jax.jit(partial(autoencoder.decode, cfg=drawing.cfg))
+    decode = jax.jit(partial(autoencoder.decode, config=drawing.config))
     (left, bottom), (right, top) = np.percentile(codes, 1, axis=0), np.percentile(codes, 99, axis=0)
     xs, ys = np.meshgrid(np.linspace(left, right, GRID), np.linspace(top, bottom, GRID))
     points = jnp.asarray(np.stack([xs, ys], axis=-1).reshape(-1, 2), jnp.float32)
-    images = np.asarray(decode(drawing.state.params, points)).reshape(GRID, GRID, *drawing.cfg.image_shape)
+    images = np.asarray(decode(drawing.state.params, points)).reshape(GRID, GRID, *drawing.config.image_shape)
     figures.plane(
         drawing.directory / "code_plane.png", images, (left, right, bottom, top), "Decoded images over the code plane"
     )

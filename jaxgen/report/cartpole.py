@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 WIDTH, HEIGHT = 480, 200
-METRES = 2.4
+METERS = 2.4
 """Half the track's length."""
 POLE = 1.0
-"""The pole's length in metres."""
+"""The pole's length in meters."""
 FRAME_STEPS = 2
 """Steps (of 20 ms) from frame to frame."""
 
@@ -29,10 +29,10 @@ def frame(state: np.ndarray, step: int) -> Any:
     image = Image.new("P", (WIDTH, HEIGHT), 0)
     image.putpalette([255, 255, 255, 30, 30, 30, 202, 152, 101, 129, 132, 203, 150, 150, 150])
     draw = ImageDraw.Draw(image)
-    scale, ground = WIDTH / (2 * METRES + 0.4), HEIGHT - 30
+    scale, ground = WIDTH / (2 * METERS + 0.4), HEIGHT - 30
     x, angle = WIDTH / 2 + scale * float(state[0]), float(state[2])
     draw.line([(0, ground), (WIDTH, ground)], fill=4, width=2)
-    for end in (-METRES, METRES):
+    for end in (-METERS, METERS):
         edge = WIDTH / 2 + scale * end
         draw.line([(edge, ground - 8), (edge, ground + 8)], fill=4, width=2)
     draw.rectangle([x - 26, ground - 24, x + 26, ground], fill=1)

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.algorithms import dqn
-from jaxgen.engine import metrics
-from jaxgen.engine.drawing import Drawing
-from jaxgen.engine.files import read_json, write_json
-from jaxgen.engine.metrics import Row
 from jaxgen.evaluation import returns
 from jaxgen.report import cartpole, figures
+from jaxgen.runs import metrics
+from jaxgen.runs.files import read_json, write_json
+from jaxgen.runs.metrics import Row
+from jaxgen.runs.snapshot import Drawing
 
 GRID = 101
 ANGLES, VELOCITIES = (-12.0, 12.0), (-3.0, 3.0)
@@ -24,11 +24,11 @@ ANGLES, VELOCITIES = (-12.0, 12.0), (-3.0, 3.0)
 def draw(drawing: Drawing) -> None:
     """Writes the learning curves and what belongs to the environment."""
     rows = drawing.rows if drawing.population is None else drawing.population.rows
-    draw_curves(drawing.directory / "returns.png", rows, drawing.cfg)
-    if drawing.cfg.environment == "CartPole-v1":
+    draw_curves(drawing.directory / "returns.png", rows, drawing.config)
+    if drawing.config.environment == "CartPole-v1":
         _draw_episode(drawing)
         _draw_values(drawing)
-    if drawing.cfg.episodes:
+    if drawing.config.episodes:
         state = drawing.state if drawing.population is None else drawing.population.state
         _draw_scores(drawing, np.atleast_2d(state.episodes.scores), np.atleast_1d(state.episodes.finished))
 
@@ -40,7 +40,7 @@ def series(rows: list[Row], name: str) -> tuple[np.ndarray, np.ndarray]:
     return np.array([row["step"] for row in logged]), np.array(values, np.float64)
 
 
-def draw_curves(path: Path, rows: list[Row], cfg: dqn.Config) -> None:
+def draw_curves(path: Path, rows: list[Row], config: dqn.Config) -> None:
     """Greedy returns over environment steps: IQM over seeds, its 95 % interval, and the 5th to 95th percentile."""
     steps, greedy = series(rows, "test/return")
     low, high = returns.interval(greedy)
@@ -53,18 +53,18 @@ def draw_curves(path: Path, rows: list[Row], cfg: dqn.Config) -> None:
         "exploring, mean": (matched, []),
     }
     seeds = f"{greedy.shape[1]} seeds (bands: 95 % of the mean, 5th to 95th percentile)"
-    title = f"{cfg.environment}, {seeds if greedy.shape[1] > 1 else 'one seed'}"
+    title = f"{config.environment}, {seeds if greedy.shape[1] > 1 else 'one seed'}"
     names = "environment steps", "return of an episode"
-    figures.bands(path, environment_steps(steps, cfg), lines, names, title)
+    figures.bands(path, environment_steps(steps, config), lines, names, title)
 
 
-def environment_steps(steps: Any, cfg: dqn.Config) -> Any:
+def environment_steps(steps: Any, config: dqn.Config) -> Any:
     """Environment steps made by so many training steps."""
-    return cfg.learning_starts + steps * cfg.transitions
+    return config.learning_starts + steps * config.transitions
 
 
 def _draw_episode(drawing: Drawing) -> None:
-    play = jax.jit(partial(dqn.greedy_returns, cfg=drawing.cfg, episodes=1))
+    play = jax.jit(partial(dqn.greedy_returns, config=drawing.config, episodes=1))
     gained, seen = play(drawing.state.params, drawing.key)
     cartpole.animate(drawing.directory / "pole.gif", np.asarray(seen)[: int(gained[0]), 0])
 
@@ -74,7 +74,7 @@ def _draw_values(drawing: Drawing) -> None:
     angles, velocities = np.meshgrid(np.linspace(*ANGLES, GRID), np.linspace(*VELOCITIES, GRID))
     still = np.zeros(GRID * GRID)
     grid = np.stack([still, still, np.deg2rad(angles).ravel(), velocities.ravel()], axis=1)
-    values = jax.jit(partial(dqn.values, cfg=drawing.cfg))(drawing.state.params, jnp.asarray(grid, jnp.float32))
+    values = jax.jit(partial(dqn.values, config=drawing.config))(drawing.state.params, jnp.asarray(grid, jnp.float32))
     q = np.asarray(values).reshape(GRID, GRID, -1)
     maps = {"value of the situation": q.max(axis=-1), "right better than left by": q[..., 1] - q[..., 0]}
     names = "angle of the pole, degrees", "angular velocity, radians per second"
@@ -101,12 +101,12 @@ def _draw_scores(drawing: Drawing, scores: np.ndarray, finished: np.ndarray) -> 
         print("\n".join(f"episode {number} score: {score:.0f}" for number, score in enumerate(scores[0], 1)))
 
 
-def summarise(path: Path, cfg: dqn.Config) -> dict[str, Any]:
+def summarize(path: Path, config: dqn.Config) -> dict[str, Any]:
     """Adds what the seeds reached to a finished run's result.json, and prints it."""
     _, evaluations = series(metrics.read(path / "metrics.jsonl"), "test/return")
     result = read_json(path / "result.json")
     summary = returns.of_seeds(evaluations)
-    taken = environment_steps(result["step"], cfg)
+    taken = environment_steps(result["step"], config)
     count = len(summary["seeds"])
     result |= {"environment_steps": taken, "returns": summary}
     write_json(path / "result.json", result)

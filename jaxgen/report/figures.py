@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-COLOURS = ("#2ca02c", "#9467bd", "#e6c700", "#8c8c8c", "#ff7f0e", "#111111", "#d62728", "#1f3b8c", "#8c564b", "#17becf")
-"""One colour a class, in the spirit of the chapter's."""
+COLORS = ("#2ca02c", "#9467bd", "#e6c700", "#8c8c8c", "#ff7f0e", "#111111", "#d62728", "#1f3b8c", "#8c564b", "#17becf")
+"""One color a class, in the spirit of the chapter's."""
 
 
 def _figure(width: float, height: float) -> Any:
@@ -64,26 +64,26 @@ def in_the_plane(codes: np.ndarray) -> tuple[np.ndarray, str]:
         return np.concatenate([codes, np.zeros_like(codes)], axis=1), "code"
     if codes.shape[1] == 2:
         return codes, "code"
-    centred = codes - codes.mean(axis=0)
-    return centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T, "principal component"
+    centered = codes - codes.mean(axis=0)
+    return centered @ np.linalg.svd(centered, full_matrices=False)[2][:2].T, "principal component"
 
 
 def code_scatter(path: Path, codes: np.ndarray, labels: np.ndarray, class_names: Sequence[str], axis: str) -> None:
-    """Codes (N, 2) as points, one colour a class; `axis` names what the axes are."""
+    """Codes (N, 2) as points, one color a class; `axis` names what the axes are."""
     figure = _figure(7, 6)
     axes = figure.subplots()
     order = np.random.default_rng(0).permutation(len(codes))  # so that no class hides the others
-    colours = np.array([COLOURS[label % len(COLOURS)] for label in labels])
+    colors = np.array([COLORS[label % len(COLORS)] for label in labels])
     axes.scatter(
         codes[order, 0],
         codes[order, 1],
         s=np.clip(20_000 / len(codes), 4, 25),
-        c=colours[order],
+        c=colors[order],
         alpha=0.6,
         linewidths=0,
     )
     for label, name in enumerate(class_names):
-        axes.scatter([], [], s=20, c=COLOURS[label % len(COLOURS)], label=name)
+        axes.scatter([], [], s=20, c=COLORS[label % len(COLORS)], label=name)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     axes.set(xlabel=f"{axis} 1", ylabel=f"{axis} 2", title=f"Test images in the code plane ({len(codes):,})")
     _save(figure, path)
@@ -105,7 +105,7 @@ def bars(path: Path, values: np.ndarray, ylabel: str, title: str) -> None:
     order = np.argsort(values)[::-1]
     figure = _figure(max(5, 0.25 * len(values) + 2), 4)
     axes = figure.subplots()
-    axes.bar(np.arange(len(values)), values[order], color=COLOURS[7])
+    axes.bar(np.arange(len(values)), values[order], color=COLORS[7])
     axes.set_xticks(np.arange(len(values)), [str(place + 1) for place in order], fontsize=7)
     axes.set(xlabel="latent", ylabel=ylabel, title=title)
     _save(figure, path)
@@ -169,10 +169,10 @@ def bands(
     figure = _figure(7, 4.5)
     axes = figure.subplots()
     for number, (name, (line, around)) in enumerate(lines.items()):
-        colour = COLOURS[(7, 4, 0, 1)[number % 4]]
-        axes.plot(steps, line, label=name, color=colour)
+        color = COLORS[(7, 4, 0, 1)[number % 4]]
+        axes.plot(steps, line, label=name, color=color)
         for low, high in around:
-            axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
+            axes.fill_between(steps, low, high, color=color, alpha=0.18, linewidth=0)
     axes.set(xlabel=axes_names[0], ylabel=axes_names[1], title=title)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
@@ -186,7 +186,7 @@ def surfaces(
     axes_names: tuple[str, str],
     title: str,
 ) -> None:
-    """Functions of two numbers (rows from the bottom up) as pictures with colour bars, side by side; 0 as a line."""
+    """Functions of two numbers (rows from the bottom up) as pictures with color bars, side by side; 0 as a line."""
     figure = _figure(5.2 * len(maps), 4.3)
     for axes, (name, values) in zip(figure.subplots(1, len(maps), squeeze=False)[0], maps.items(), strict=True):
         signed = values.min() < 0 < values.max()

@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxgen.algorithms import gan
-from jaxgen.engine.drawing import Drawing
-from jaxgen.engine.files import write_json
-from jaxgen.engine.metrics import running_means
-from jaxgen.evaluation.neighbours import nearest
+from jaxgen.evaluation.neighbors import nearest
 from jaxgen.report import figures
+from jaxgen.runs.files import write_json
+from jaxgen.runs.metrics import running_means
+from jaxgen.runs.snapshot import Drawing
 
 COLUMNS = 10
 PATHS = 6
@@ -30,8 +30,8 @@ OUTPUTS = ("train/real_logit", "train/fake_logit")
 
 def draw(drawing: Drawing) -> None:
     """Writes the sheet of samples from fixed noise; at the end of a run all the rest too."""
-    size = drawing.cfg.image_shape[0]
-    noise, labels = gan.noise_and_labels(drawing.key, COLUMNS**2 if size < 60 else 50, drawing.cfg)
+    size = drawing.config.image_shape[0]
+    noise, labels = gan.noise_and_labels(drawing.key, COLUMNS**2 if size < 60 else 50, drawing.config)
     scale = 2 if size < 60 else 1
     figures.image_sheet(drawing.directory / "samples.png", _images(drawing, noise, labels), COLUMNS, scale)
     if drawing.directory.name != "figures":
@@ -46,8 +46,8 @@ def draw(drawing: Drawing) -> None:
 
 
 def _images(drawing: Drawing, noise: Array, labels: Array) -> np.ndarray:
-    images_of = jax.jit(partial(gan.images_of, cfg=drawing.cfg))
-    return np.asarray(images_of(gan.sampling_params(drawing.state, drawing.cfg), noise, labels))
+    images_of = jax.jit(partial(gan.images_of, config=drawing.config))
+    return np.asarray(images_of(gan.sampling_params(drawing.state, drawing.config), noise, labels))
 
 
 def between(start: Array, end: Array, shares: Array) -> Array:
@@ -65,7 +65,7 @@ def _draw_interpolation(drawing: Drawing, noise: Array, labels: Array) -> None:
     shares = jnp.linspace(0, 1, STEPS)
     points = jnp.concatenate([between(noise[2 * i], noise[2 * i + 1], shares) for i in range(PATHS)])
     images = _images(drawing, points, jnp.repeat(labels[:PATHS], STEPS))
-    scale = 2 if drawing.cfg.image_shape[0] < 60 else 1
+    scale = 2 if drawing.config.image_shape[0] < 60 else 1
     figures.image_sheet(drawing.directory / "interpolation.png", images, STEPS, scale)
 
 
@@ -83,7 +83,7 @@ def _draw_nearest(drawing: Drawing, noise: Array, labels: Array) -> None:
 
 def write_running_losses(drawing: Drawing) -> None:
     """`losses.json`: both losses' means over all steps since the start, after each epoch (the chapter's figures)."""
-    per_epoch = len(drawing.dataset.train.labels) // drawing.cfg.batch_size
+    per_epoch = len(drawing.dataset.train.labels) // drawing.config.batch_size
     generator, discriminator = (running_means(drawing.rows, name) for name in LOSSES)
     table = []
     for epoch in range(1, max(generator) // per_epoch + 1):

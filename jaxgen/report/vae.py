@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.algorithms import examples, vae
-from jaxgen.engine.drawing import Drawing
+from jaxgen import batching
+from jaxgen.algorithms import vae
 from jaxgen.evaluation import codes
 from jaxgen.report import figures
+from jaxgen.runs.snapshot import Drawing
 
 SHOWN = 10
 GRID = 20
@@ -25,7 +26,9 @@ FLOWERS = 3
 def draw(drawing: Drawing) -> None:
     """Writes every figure that fits the latents and the images."""
     split = drawing.dataset.test
-    posteriors = jax.jit(partial(codes.posteriors, cfg=drawing.cfg))(drawing.state.params, split.images, drawing.key)
+    posteriors = jax.jit(partial(codes.posteriors, config=drawing.config))(
+        drawing.state.params, split.images, drawing.key
+    )
     means, kls = np.asarray(posteriors.means), np.asarray(posteriors.kls.mean(axis=0))
     _draw_curves(drawing)
     _draw_reconstructions(drawing)
@@ -35,9 +38,9 @@ def draw(drawing: Drawing) -> None:
         drawing.directory / "codes.png", points, np.asarray(split.labels), drawing.dataset.class_names, axis
     )
     figures.bars(drawing.directory / "kl_per_latent.png", kls, "KL, nats", "Mean KL of each latent, test images")
-    if drawing.cfg.image_shape[-1] == 3:
+    if drawing.config.image_shape[-1] == 3:
         _draw_flowers(drawing)
-    if drawing.cfg.latent_size == 2:
+    if drawing.config.latent_size == 2:
         _draw_manifold(drawing)
     else:
         _draw_traversals(drawing, means[0], kls)
@@ -46,15 +49,15 @@ def draw(drawing: Drawing) -> None:
 
 def _decode(drawing: Drawing, points: np.ndarray) -> np.ndarray:
     """Mean images of codes (..., latents)."""
-    decode = jax.jit(partial(vae.decode, cfg=drawing.cfg))
-    flat = jnp.asarray(points.reshape(-1, drawing.cfg.latent_size), jnp.float32)
-    return np.asarray(decode(drawing.state.params, flat)).reshape(*points.shape[:-1], *drawing.cfg.image_shape)
+    decode = jax.jit(partial(vae.decode, config=drawing.config))
+    flat = jnp.asarray(points.reshape(-1, drawing.config.latent_size), jnp.float32)
+    return np.asarray(decode(drawing.state.params, flat)).reshape(*points.shape[:-1], *drawing.config.image_shape)
 
 
 def _pixels(drawing: Drawing, count: int) -> np.ndarray:
     """The first test images as the model is given them."""
-    keys = examples.keys(jax.random.split(drawing.key)[0], count)  # the draws that `reconstruct` makes
-    return np.asarray(vae.pixels(drawing.dataset.test.images[:count], keys, drawing.cfg))
+    keys = batching.keys(jax.random.split(drawing.key)[0], count)  # the draws that `reconstruct` makes
+    return np.asarray(vae.pixels(drawing.dataset.test.images[:count], keys, drawing.config))
 
 
 def _draw_curves(drawing: Drawing) -> None:
@@ -67,12 +70,12 @@ def _draw_curves(drawing: Drawing) -> None:
 
 def _draw_reconstructions(drawing: Drawing) -> None:
     test, count = drawing.dataset.test, min(SHOWN, len(drawing.dataset.test.labels))
-    reconstruct = jax.jit(partial(vae.reconstruct, cfg=drawing.cfg))
+    reconstruct = jax.jit(partial(vae.reconstruct, config=drawing.config))
     code_key = jax.random.split(drawing.key)[1]
-    numbers = jax.jit(partial(vae.posterior_numbers, cfg=drawing.cfg))(
+    numbers = jax.jit(partial(vae.posterior_numbers, config=drawing.config))(
         drawing.state.params, jnp.asarray(_pixels(drawing, count))
     )
-    draws = vae.draw_codes(numbers, examples.keys(code_key, count), DRAWS, drawing.cfg).codes
+    draws = vae.draw_codes(numbers, batching.keys(code_key, count), DRAWS, drawing.config).codes
     images = _decode(drawing, np.asarray(draws))
     rows = {"original": _pixels(drawing, count)}
     rows["untrained"] = np.asarray(reconstruct(drawing.initial().params, test.images[:count], drawing.key))
@@ -82,7 +85,7 @@ def _draw_reconstructions(drawing: Drawing) -> None:
 
 
 def _draw_flowers(drawing: Drawing) -> None:
-    reconstruct = jax.jit(partial(vae.reconstruct, cfg=drawing.cfg))
+    reconstruct = jax.jit(partial(vae.reconstruct, config=drawing.config))
     images = drawing.dataset.test.images[:FLOWERS]
     rows = {
         "original": _pixels(drawing, len(images)),
@@ -92,7 +95,7 @@ def _draw_flowers(drawing: Drawing) -> None:
 
 
 def _draw_samples(drawing: Drawing) -> None:
-    sample = jax.jit(partial(vae.sample, count=SHOWN**2, cfg=drawing.cfg))
+    sample = jax.jit(partial(vae.sample, count=SHOWN**2, config=drawing.config))
     figures.sheet(
         drawing.directory / "samples.png", np.asarray(sample(drawing.state.params, drawing.key)), columns=SHOWN
     )

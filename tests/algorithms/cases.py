@@ -53,7 +53,7 @@ def metrics_of(case: Case) -> dict[str, list[float]]:
 
 
 def abstract_state(case: Case) -> Any:
-    return jax.eval_shape(partial(case.algorithm.init, cfg=case.config), jax.random.key(0), case.hparams)
+    return jax.eval_shape(partial(case.algorithm.init, config=case.config), jax.random.key(0), case.hparams)
 
 
 if __name__ == "__main__":

@@ -22,16 +22,16 @@ def batch(n=8, seed=1):
     return ae.Batch(images, jnp.zeros(n, jnp.int32))
 
 
-def fresh(cfg, seed=0):
-    return jax.jit(partial(ae.init, cfg=cfg))(jax.random.key(seed), HP)
+def fresh(config, seed=0):
+    return jax.jit(partial(ae.init, config=config))(jax.random.key(seed), HP)
 
 
-both = pytest.mark.parametrize("cfg", [DENSE, CONV], ids=["dense", "conv"])
+both = pytest.mark.parametrize("config", [DENSE, CONV], ids=["dense", "conv"])
 
 
 @both
-def test_the_loss_falls(cfg):
-    state, step = fresh(cfg), jax.jit(partial(ae.step, cfg=cfg))
+def test_the_loss_falls(config):
+    state, step = fresh(config), jax.jit(partial(ae.step, config=config))
     losses = []
     for _ in range(30):
         state, metrics = step(state, batch(), KEY, HP)
@@ -42,43 +42,45 @@ def test_the_loss_falls(cfg):
 
 
 @both
-def test_seeds_differ(cfg):
-    kernels = [jax.tree.leaves(fresh(cfg, seed).params)[-1] for seed in (0, 1)]
+def test_seeds_differ(config):
+    kernels = [jax.tree.leaves(fresh(config, seed).params)[-1] for seed in (0, 1)]
     assert np.any(kernels[0] != kernels[1])
 
 
 @both
-def test_examples_do_not_mix(cfg):
-    params = fresh(cfg).params
+def test_examples_do_not_mix(config):
+    params = fresh(config).params
     images = batch(3).images
 
     def loss_of(i, scaled):
-        logits = ae.decoder(cfg).apply(
-            {"params": params["decoder"]}, ae.encoder(cfg).apply({"params": params["encoder"]}, scaled)
+        logits = ae.decoder(config).apply(
+            {"params": params["decoder"]}, ae.encoder(config).apply({"params": params["encoder"]}, scaled)
         )
         return logits[i].sum()
 
     for i in range(3):
-        grad = jax.grad(partial(loss_of, i))(ae.normalise(images))
+        grad = jax.grad(partial(loss_of, i))(ae.normalize(images))
         assert np.any(grad[i] != 0)
         assert not np.any(np.delete(np.asarray(grad), i, axis=0))
 
 
 @both
-def test_pmap_and_shard_map_equal_the_whole_batch(cfg):
-    state, whole = fresh(cfg), batch(8)
-    expected_state, expected = jax.jit(partial(ae.step, cfg=cfg))(state, whole, KEY, HP)
+def test_pmap_and_shard_map_equal_the_whole_batch(config):
+    state, whole = fresh(config), batch(8)
+    expected_state, expected = jax.jit(partial(ae.step, config=config))(state, whole, KEY, HP)
 
     replicate = partial(jax.tree.map, lambda x: jnp.broadcast_to(x, (4, *x.shape)))
     shards = jax.tree.map(lambda x: x.reshape(4, 2, *x.shape[1:]), whole)
-    pmapped = jax.pmap(partial(ae.step, cfg=cfg, axis_name="batch"), axis_name="batch", in_axes=(0, 0, None, None))
+    pmapped = jax.pmap(
+        partial(ae.step, config=config, axis_name="batch"), axis_name="batch", in_axes=(0, 0, None, None)
+    )
     pmap_state, pmap_metrics = jax.tree.map(lambda x: x[0], pmapped(replicate(state), shards, KEY, HP))
 
     mesh = Mesh(np.array(jax.devices()[:4]), ("batch",))
     whole_spec, split = PartitionSpec(), PartitionSpec("batch")
     sharded = jax.jit(
         jax.shard_map(
-            partial(ae.step, cfg=cfg, axis_name="batch"),
+            partial(ae.step, config=config, axis_name="batch"),
             mesh=mesh,
             in_specs=(whole_spec, split, whole_spec, whole_spec),
             out_specs=whole_spec,
@@ -92,18 +94,18 @@ def test_pmap_and_shard_map_equal_the_whole_batch(cfg):
 
 
 @both
-def test_vmapped_equals_alone(cfg):
+def test_vmapped_equals_alone(config):
     rates = jnp.array([0.01, 0.003])
-    hps = dataclasses.replace(jax.tree.map(lambda x: jnp.full(2, x), HP), learning_rate=rates)
+    hparams = dataclasses.replace(jax.tree.map(lambda x: jnp.full(2, x), HP), learning_rate=rates)
     keys = jax.random.split(KEY, 2)
 
-    def train(key, hp):
-        state = ae.init(key, hp, cfg)
-        return jax.lax.scan(lambda state, _: ae.step(state, batch(), key, hp, cfg), state, None, length=3)
+    def train(key, hparams):
+        state = ae.init(key, hparams, config)
+        return jax.lax.scan(lambda state, _: ae.step(state, batch(), key, hparams, config), state, None, length=3)
 
-    together = jax.jit(jax.vmap(train))(keys, hps)
+    together = jax.jit(jax.vmap(train))(keys, hparams)
     for i in range(2):
-        alone = jax.jit(train)(keys[i], jax.tree.map(lambda x, i=i: x[i], hps))
+        alone = jax.jit(train)(keys[i], jax.tree.map(lambda x, i=i: x[i], hparams))
         chex.assert_trees_all_close(jax.tree.map(lambda x, i=i: x[i], together), alone, rtol=1e-3, atol=1e-5)
 
 
@@ -112,7 +114,7 @@ class StepVariants(chex.TestCase):
     def test_step_under_every_transformation(self):
         state = fresh(DENSE)
         expected = float(ae.reconstruction_loss(state.params, batch().images, DENSE).mean())
-        _, metrics = self.variant(partial(ae.step, cfg=DENSE))(state, batch(), KEY, HP)
+        _, metrics = self.variant(partial(ae.step, config=DENSE))(state, batch(), KEY, HP)
         np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-5)
 
 
@@ -126,18 +128,18 @@ def test_evaluate_is_the_mean_over_a_split_that_no_batch_divides(monkeypatch):
 
 
 def test_gaussian_likelihood_is_half_the_squared_error():
-    cfg = dataclasses.replace(DENSE, likelihood="gaussian")
-    params, images = fresh(cfg).params, batch().images
-    outputs = ae.decoder(cfg).apply({"params": params["decoder"]}, ae.encode(params, images, cfg))
+    config = dataclasses.replace(DENSE, likelihood="gaussian")
+    params, images = fresh(config).params, batch().images
+    outputs = ae.decoder(config).apply({"params": params["decoder"]}, ae.encode(params, images, config))
     squares = ((np.asarray(outputs) - np.asarray(images) / 255) ** 2).reshape(8, -1).sum(1)
     expected = squares / 2 + 72 * np.log(2 * np.pi)
-    np.testing.assert_allclose(ae.reconstruction_loss(params, images, cfg), expected, rtol=1e-5)
-    assert 0 <= ae.reconstruct(params, images, cfg).min() <= ae.reconstruct(params, images, cfg).max() <= 1
+    np.testing.assert_allclose(ae.reconstruction_loss(params, images, config), expected, rtol=1e-5)
+    assert 0 <= ae.reconstruct(params, images, config).min() <= ae.reconstruct(params, images, config).max() <= 1
 
 
 def test_bfloat16_step_keeps_float32_state():
-    cfg = dataclasses.replace(CONV, dtype="bfloat16")
-    state, metrics = jax.jit(partial(ae.step, cfg=cfg))(fresh(cfg), batch(), KEY, HP)
+    config = dataclasses.replace(CONV, dtype="bfloat16")
+    state, metrics = jax.jit(partial(ae.step, config=config))(fresh(config), batch(), KEY, HP)
     assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype("float32")}
     assert np.isfinite(metrics["loss"])
 

@@ -10,9 +10,9 @@ import pytest
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
-from jaxgen import environments, replay
 from jaxgen.algorithms import dqn
 from jaxgen.errors import SettingError
+from jaxgen.rl import environments, replay
 
 TINY = dqn.Config(
     environment="CartPole-v1",
@@ -29,7 +29,7 @@ HP = jax.tree.map(jnp.float32, dqn.HParams(learning_rate=0.01, epsilon_steps=100
 KEY = jax.random.key(0)
 EVERYTHING = dataclasses.replace(
     TINY,
-    sampling="prioritised",
+    sampling="prioritized",
     n_step=3,
     dueling=True,
     target_every=3,
@@ -40,29 +40,29 @@ EVERYTHING = dataclasses.replace(
 ENOUGH = dataclasses.replace(HP, schedule_steps=jnp.float32(1_000), target_rate=jnp.float32(0.5))
 
 
-init = jax.jit(dqn.init, static_argnames="cfg")
-jitted_step = jax.jit(dqn.step, static_argnames="cfg")
+init = jax.jit(dqn.init, static_argnames="config")
+jitted_step = jax.jit(dqn.step, static_argnames="config")
 slow = pytest.mark.slow
 
 
-def fresh(cfg=TINY, hp=HP, seed=0):
-    return init(jax.random.key(seed), hp, cfg=cfg)
+def fresh(config=TINY, hparams=HP, seed=0):
+    return init(jax.random.key(seed), hparams, config=config)
 
 
-def step(state, cfg=TINY, key=KEY, hp=HP):
-    return jitted_step(state, dqn.Batch(), key, hp, cfg=cfg)
+def step(state, config=TINY, key=KEY, hparams=HP):
+    return jitted_step(state, dqn.Batch(), key, hparams, config=config)
 
 
-def run(state, key, hp, cfg, steps):
+def run(state, key, hparams, config, steps):
     def body(t, state):
-        return dqn.step(state, dqn.Batch(), jax.random.fold_in(key, t), hp, cfg)[0]
+        return dqn.step(state, dqn.Batch(), jax.random.fold_in(key, t), hparams, config)[0]
 
     return lax.fori_loop(0, steps, body, state)
 
 
 def learnt_values(probe, n_step=1, **changes):
     """Q(time, sign) of a net trained on a probe, as a function."""
-    cfg = dqn.Config(
+    config = dqn.Config(
         environment=probe.__name__,
         envs=4,
         batch_size=32,
@@ -74,16 +74,16 @@ def learnt_values(probe, n_step=1, **changes):
         target_every=5,
         **changes,
     )
-    hp = dqn.HParams(learning_rate=0.01, gamma=0.5, epsilon_start=1.0, epsilon_end=1.0, schedule_steps=700.0)
-    dqn.validate(hp, cfg)
-    hp = jax.tree.map(jnp.float32, hp)
+    hparams = dqn.HParams(learning_rate=0.01, gamma=0.5, epsilon_start=1.0, epsilon_end=1.0, schedule_steps=700.0)
+    dqn.validate(hparams, config)
+    hparams = jax.tree.map(jnp.float32, hparams)
 
     @jax.jit
     def train(key):
-        return run(dqn.init(key, hp, cfg), key, hp, cfg, 700).params
+        return run(dqn.init(key, hparams, config), key, hparams, config, 700).params
 
     params = train(KEY)
-    return lambda time, sign: dqn.values(params, jnp.array([[time, sign]], jnp.float32), cfg)[0]
+    return lambda time, sign: dqn.values(params, jnp.array([[time, sign]], jnp.float32), config)[0]
 
 
 @slow
@@ -100,7 +100,7 @@ def test_probe_reward_of_the_observation():
 
 @pytest.mark.parametrize("n_step", [1, pytest.param(3, marks=slow)])
 def test_probe_delayed_reward(n_step):
-    q = learnt_values(probes.RewardLater, n_step, sampling="prioritised")
+    q = learnt_values(probes.RewardLater, n_step, sampling="prioritized")
     np.testing.assert_allclose([q(0, 1)[0], q(1, 1)[0]], [0.5, 1], atol=0.05)
 
 
@@ -120,7 +120,7 @@ def test_probe_cut_is_bootstrapped_and_ended_is_not(n_step):
     np.testing.assert_allclose(learnt_values(probes.Ended, n_step)(0, 0), 1, atol=0.05)
 
 
-def table(params, observations, cfg):
+def table(params, observations, config):
     """A net that looks its values up: parameters (observations, actions)."""
     return params[observations[:, 0].astype(jnp.int32)]
 
@@ -162,33 +162,35 @@ def test_no_gradient_reaches_the_target(monkeypatch):
 
 @pytest.mark.parametrize("rate", [1.0, 0.25])
 def test_target_moves_when_it_is_due(rate):
-    cfg = dataclasses.replace(TINY, updates=1, target_every=2)
-    hp = dataclasses.replace(HP, target_rate=jnp.float32(rate))
-    first = fresh(cfg, hp)
-    one, _ = step(first, cfg, hp=hp)
-    two, _ = step(one, cfg, hp=hp)
+    config = dataclasses.replace(TINY, updates=1, target_every=2)
+    hparams = dataclasses.replace(HP, target_rate=jnp.float32(rate))
+    first = fresh(config, hparams)
+    one, _ = step(first, config, hparams=hparams)
+    two, _ = step(one, config, hparams=hparams)
     jax.tree.map(np.testing.assert_array_equal, one.target, first.target)
     expected = jax.tree.map(lambda new, old: rate * new + (1 - rate) * old, two.params, first.target)
     chex.assert_trees_all_close(two.target, expected, rtol=1e-6)
 
 
 def test_epsilon_falls_from_start_to_end():
-    hp = dataclasses.replace(HP, epsilon_start=0.8, epsilon_end=0.2, epsilon_steps=100.0)
+    hparams = dataclasses.replace(HP, epsilon_start=0.8, epsilon_end=0.2, epsilon_steps=100.0)
     steps = jnp.array([0, 50, 100, 1_000])
-    np.testing.assert_allclose(jax.vmap(lambda t: dqn.epsilon(t, hp, TINY))(steps), [0.8, 0.5, 0.2, 0.2], rtol=1e-6)
+    np.testing.assert_allclose(
+        jax.vmap(lambda t: dqn.epsilon(t, hparams, TINY))(steps), [0.8, 0.5, 0.2, 0.2], rtol=1e-6
+    )
     exponential = dataclasses.replace(TINY, epsilon_schedule="exponential")
     np.testing.assert_allclose(
-        jax.vmap(lambda t: dqn.epsilon(t, hp, exponential))(steps), [0.8, 0.4, 0.2, 0.2], rtol=1e-6
+        jax.vmap(lambda t: dqn.epsilon(t, hparams, exponential))(steps), [0.8, 0.4, 0.2, 0.2], rtol=1e-6
     )
 
 
 def test_exploration_is_random_and_greed_is_not():
     for start, mean in ((0.0, None), (1.0, 0.5)):
-        hp = dataclasses.replace(HP, epsilon_start=start, epsilon_end=start)
-        cfg = dataclasses.replace(TINY, learning_starts=2_000, replay_size=2_000)
-        state = fresh(cfg, hp)
+        hparams = dataclasses.replace(HP, epsilon_start=start, epsilon_end=start)
+        config = dataclasses.replace(TINY, learning_starts=2_000, replay_size=2_000)
+        state = fresh(config, hparams)
         rows = state.replay.rows
-        greedy = dqn.values(state.params, rows.observation.reshape(-1, 4), cfg).argmax(1)
+        greedy = dqn.values(state.params, rows.observation.reshape(-1, 4), config).argmax(1)
         actions = rows.action.reshape(-1)
         if mean is None:
             np.testing.assert_array_equal(actions, greedy)
@@ -199,8 +201,8 @@ def test_exploration_is_random_and_greed_is_not():
 
 def test_replay_holds_what_was_seen():
     """A row's last observation is the next row's first, but where an episode is over."""
-    cfg = dataclasses.replace(TINY, learning_starts=400, replay_size=400)
-    state = fresh(cfg)
+    config = dataclasses.replace(TINY, learning_starts=400, replay_size=400)
+    state = fresh(config)
     rows = jax.tree.map(np.asarray, state.replay.rows)
     assert int(state.replay.written) == 100
     over = rows.done[:-1]
@@ -216,8 +218,8 @@ def test_replay_holds_what_was_seen():
 
 
 def test_scores_are_the_first_episodes_and_nothing_is_learnt_after_them():
-    cfg = dataclasses.replace(TINY, episodes=12, learning_starts=400, replay_size=1_000)
-    state = fresh(cfg)
+    config = dataclasses.replace(TINY, episodes=12, learning_starts=400, replay_size=1_000)
+    state = fresh(config)
     assert int(state.episodes.finished) > 12
     done = np.asarray(state.replay.rows.done[:100])
     lengths, running = [], np.zeros(4)
@@ -226,15 +228,15 @@ def test_scores_are_the_first_episodes_and_nothing_is_learnt_after_them():
         lengths += list(running[row])
         running[row] = 0
     np.testing.assert_array_equal(state.episodes.scores, lengths[:12])
-    later, metrics = step(state, cfg)
+    later, metrics = step(state, config)
     assert metrics["loss"] > 0
     for name in ("params", "target", "opt_state"):
         jax.tree.map(np.testing.assert_array_equal, getattr(later, name), getattr(state, name))
 
 
 def test_termination_reward_is_added_where_the_episode_ends_only():
-    cfg = dataclasses.replace(TINY, learning_starts=400, replay_size=400)
-    state = fresh(cfg, dataclasses.replace(HP, termination_reward=-11.0))
+    config = dataclasses.replace(TINY, learning_starts=400, replay_size=400)
+    state = fresh(config, dataclasses.replace(HP, termination_reward=-11.0))
     rows = state.replay.rows
     np.testing.assert_array_equal(rows.reward, np.where(rows.terminated, -10, 1))
     assert state.episodes.last.min() >= 8  # scores are of the environment's own rewards
@@ -247,9 +249,9 @@ def test_seeds_differ():
             assert np.any(leaves[0] != leaves[1])
 
 
-@pytest.mark.parametrize("cfg", [TINY, pytest.param(EVERYTHING, marks=slow)], ids=["plain", "everything"])
-def test_vmapped_equals_alone(cfg):
-    hps = dataclasses.replace(
+@pytest.mark.parametrize("config", [TINY, pytest.param(EVERYTHING, marks=slow)], ids=["plain", "everything"])
+def test_vmapped_equals_alone(config):
+    hparams = dataclasses.replace(
         jax.tree.map(lambda x: jnp.full(2, x), ENOUGH),
         learning_rate=jnp.array([0.01, 0.003]),
         gamma=jnp.array([0.99, 0.9]),
@@ -257,35 +259,35 @@ def test_vmapped_equals_alone(cfg):
     )
     keys = jax.random.split(KEY, 2)
 
-    def train(key, hp):
-        return run(dqn.init(key, hp, cfg), key, hp, cfg, 4)
+    def train(key, hparams):
+        return run(dqn.init(key, hparams, config), key, hparams, config, 4)
 
-    together, alone = jax.jit(jax.vmap(train))(keys, hps), jax.jit(train)
+    together, alone = jax.jit(jax.vmap(train))(keys, hparams), jax.jit(train)
     for i in range(2):
-        one = alone(keys[i], jax.tree.map(lambda x, i=i: x[i], hps))
+        one = alone(keys[i], jax.tree.map(lambda x, i=i: x[i], hparams))
         chex.assert_trees_all_close(jax.tree.map(lambda x, i=i: x[i], together), one, rtol=1e-3, atol=1e-5)
 
 
 def test_the_ring_is_not_copied_in_the_loop():
     """Alone or vmapped: were it copied at each step, time would grow with its size."""
-    cfg = dataclasses.replace(TINY, replay_size=40_000)
+    config = dataclasses.replace(TINY, replay_size=40_000)
     for name, transform in (("alone", lambda f: f), ("vmapped", partial(jax.vmap, in_axes=(0, 0, None)))):
         members = () if name == "alone" else (3,)
-        state = jax.eval_shape(partial(dqn.init, cfg=cfg), KEY, HP)
+        state = jax.eval_shape(partial(dqn.init, config=config), KEY, HP)
         state = jax.tree.map(lambda x, members=members: jax.ShapeDtypeStruct((*members, *x.shape), x.dtype), state)
         keys = jax.ShapeDtypeStruct(members, KEY.dtype)
-        loop = jax.jit(transform(partial(run, cfg=cfg, steps=5)), donate_argnums=0).lower(state, keys, HP)
+        loop = jax.jit(transform(partial(run, config=config, steps=5)), donate_argnums=0).lower(state, keys, HP)
         sizes = loop.compile().memory_analysis()
         ring = 10_000 * 4 * (2 * 4 * 4 + 4 + 4 + 2) * (members[0] if members else 1)
         assert sizes.temp_size_in_bytes < ring / 2, name
 
 
-@pytest.mark.parametrize("cfg", [TINY, pytest.param(EVERYTHING, marks=pytest.mark.slow)], ids=["tiny", "everything"])
-def test_pmap_and_shard_map_equal_the_whole(cfg):
+@pytest.mark.parametrize("config", [TINY, pytest.param(EVERYTHING, marks=pytest.mark.slow)], ids=["tiny", "everything"])
+def test_pmap_and_shard_map_equal_the_whole(config):
     """Four devices with an environment each: the same episodes, batches and parameters as one device with four."""
-    state = fresh(cfg, ENOUGH)
-    expected_state, expected = step(state, cfg, KEY, ENOUGH)
-    on_each = partial(dqn.step, cfg=cfg, axis_name="batch")
+    state = fresh(config, ENOUGH)
+    expected_state, expected = step(state, config, KEY, ENOUGH)
+    on_each = partial(dqn.step, config=config, axis_name="batch")
 
     places = partial(jax.tree.map, lambda axis, branch: jax.tree.map(lambda _: axis, branch))
     axes = places(dqn.SHARED_AXES, state)
@@ -316,7 +318,7 @@ class StepVariants(chex.TestCase):
     def test_step_under_every_transformation(self):
         state = fresh()
         _, expected = step(state)
-        _, metrics = self.variant(partial(dqn.step, batch=dqn.Batch(), cfg=TINY))(state, key=KEY, hp=HP)
+        _, metrics = self.variant(partial(dqn.step, batch=dqn.Batch(), config=TINY))(state, key=KEY, hparams=HP)
         np.testing.assert_allclose(metrics["loss"], expected["loss"], rtol=1e-4)
 
 
@@ -334,17 +336,17 @@ def test_greedy_returns_are_of_whole_episodes():
 
 def test_evaluations_at_two_steps_are_of_other_episodes():
     state = fresh()
-    evaluate = jax.jit(partial(dqn.evaluate, cfg=dataclasses.replace(TINY, evaluation_episodes=50)))
+    evaluate = jax.jit(partial(dqn.evaluate, config=dataclasses.replace(TINY, evaluation_episodes=50)))
     results = [evaluate(state._replace(step=jnp.int32(step)), dqn.Batch(), KEY, HP)["return"] for step in (1, 1, 2)]
     assert results[0] == results[1] != results[2]
 
 
 def test_images_go_through_the_convolution():
-    cfg = dataclasses.replace(TINY, environment="Breakout-MinAtar", learning_starts=8, collect=1, channels=4)
-    state = fresh(cfg)
+    config = dataclasses.replace(TINY, environment="Breakout-MinAtar", learning_starts=8, collect=1, channels=4)
+    state = fresh(config)
     assert state.replay.rows.observation.shape == (16, 4, 10, 10, 4)
     assert state.params["Conv_0"]["kernel"].shape == (3, 3, 4, 4)
-    later, metrics = step(state, cfg)
+    later, metrics = step(state, config)
     assert np.isfinite(metrics["loss"])
     assert np.any(later.params["Conv_0"]["kernel"] != state.params["Conv_0"]["kernel"])
 
@@ -354,9 +356,9 @@ def test_images_go_through_the_convolution():
     "name", ["Acrobot-v1", "MountainCar-v0", "Catch-bsuite", "UmbrellaChain-bsuite", "FourRooms-misc"]
 )
 def test_other_environments(name):
-    cfg = dataclasses.replace(TINY, environment=name)
-    dqn.validate(dqn.HParams(), cfg)
-    state, metrics = step(fresh(cfg), cfg)
+    config = dataclasses.replace(TINY, environment=name)
+    dqn.validate(dqn.HParams(), config)
+    state, metrics = step(fresh(config), config)
     assert np.isfinite(metrics["loss"])
     assert int(state.step) == 1
 
@@ -368,7 +370,7 @@ def test_other_environments(name):
         ({"replay_size": 66}, "config.replay_size = 66.*multiple of config.envs, 4"),
         ({"learning_starts": 33}, "config.learning_starts = 33.*multiple"),
         ({"batch_size": 64}, "config.learning_starts = 32.*at least 56"),
-        ({"sampling": "priority"}, "config.sampling = 'priority'.*did you mean 'prioritised'"),
+        ({"sampling": "priority"}, "config.sampling = 'priority'.*did you mean 'prioritized'"),
         ({"loss": "hubert"}, "config.loss = 'hubert'.*did you mean 'huber'"),
         ({"updates": 0}, "config.updates"),
         ({"n_step": 0}, "config.n_step"),

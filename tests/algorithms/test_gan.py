@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, PartitionSpec
 
-from jaxgen.algorithms import gan, gan_gradients, optimizers
+from jaxgen import optim
+from jaxgen.algorithms import gan
+from jaxgen.algorithms.gan import passes as gan_gradients
 from jaxgen.errors import SettingError
 
 PLAIN = gan.Config(
@@ -27,11 +29,11 @@ FULL = dataclasses.replace(
     augment=("translation", "cutout"),
 )
 ALTERNATING = dataclasses.replace(PLAIN, loss="wasserstein", penalty="gradient", critic_steps=2, ema=True)
-RATES = optimizers.HParams(learning_rate=1e-2)
+RATES = optim.HParams(learning_rate=1e-2)
 HP = jax.tree.map(jnp.float32, gan.HParams(RATES, RATES, real_target=0.95))
 KEY = jax.random.key(0)
 each = pytest.mark.parametrize(
-    "cfg",
+    "config",
     [
         pytest.param(PLAIN, id="plain"),
         pytest.param(SMALL, id="small"),
@@ -46,12 +48,12 @@ def batch(n=8, seed=1):
     return gan.Batch(images, jnp.arange(n, dtype=jnp.int32) % 3)
 
 
-def fresh(cfg, seed=0):
-    return jax.jit(partial(gan.init, cfg=cfg))(jax.random.key(seed), HP)
+def fresh(config, seed=0):
+    return jax.jit(partial(gan.init, config=config))(jax.random.key(seed), HP)
 
 
-def step_of(cfg):
-    return jax.jit(partial(gan.step, cfg=cfg))
+def step_of(config):
+    return jax.jit(partial(gan.step, config=config))
 
 
 VARIANTS = {
@@ -60,22 +62,22 @@ VARIANTS = {
     "smoothed": {"dropout": 0.3},
     "least_squares": {"loss": "least_squares"},
     "hinge": {"loss": "hinge", "spectral_norm": True, "classes": 3},
-    "wasserstein": {"loss": "wasserstein", "penalty": "gradient", "augment": ("colour", "translation", "cutout")},
+    "wasserstein": {"loss": "wasserstein", "penalty": "gradient", "augment": ("color", "translation", "cutout")},
 }
 
 
-def plain_gradients(state, real, classes, draws, hp, cfg):
+def plain_gradients(state, real, classes, draws, hparams, config):
     """Two losses, differentiated one after the other, with a pass of its own for everything."""
 
     def logits(params, images, keys):
-        return gan.discriminate(params, state.spectral, images, classes, keys, cfg)[0]
+        return gan.discriminate(params, state.spectral, images, classes, keys, config)[0]
 
     def terms(params, fake):
         real_logits = logits(params["discriminator"], real, draws.real)
-        return gan_gradients.losses_of(real_logits, logits(params["discriminator"], fake, draws.fake), hp, cfg)
+        return gan_gradients.losses_of(real_logits, logits(params["discriminator"], fake, draws.fake), hparams, config)
 
     def fakes(params):
-        return gan.generate(params["generator"], draws.noise, classes, draws.generator, cfg)
+        return gan.generate(params["generator"], draws.noise, classes, draws.generator, config)
 
     def discriminator_loss(params):
         losses = terms(params, jax.lax.stop_gradient(fakes(params)))
@@ -92,20 +94,20 @@ def plain_gradients(state, real, classes, draws, hp, cfg):
 
 @pytest.mark.parametrize("change", VARIANTS.values(), ids=VARIANTS)
 def test_the_shared_passes_give_the_gradients_of_the_two_losses(change):
-    cfg = dataclasses.replace(PLAIN, **change)
-    state, data = fresh(cfg), batch()
+    config = dataclasses.replace(PLAIN, **change)
+    state, data = fresh(config), batch()
     inputs = (
         state,
-        gan.normalise(data.images),
-        gan.one_hot(data.labels, cfg),
-        gan_gradients.draw(KEY, 8, cfg, None),
+        gan.normalize(data.images),
+        gan.one_hot(data.labels, config),
+        gan_gradients.draw(KEY, 8, config, None),
         HP,
     )
-    expected = jax.jit(partial(plain_gradients, cfg=dataclasses.replace(cfg, penalty="none")))(*inputs)
+    expected = jax.jit(partial(plain_gradients, config=dataclasses.replace(config, penalty="none")))(*inputs)
     got = {}
     for shared in (True, False):
-        variant = dataclasses.replace(cfg, penalty="none", shared_passes=shared)
-        got[shared] = jax.jit(partial(gan.gradients, cfg=variant))(*inputs)
+        variant = dataclasses.replace(config, penalty="none", shared_passes=shared)
+        got[shared] = jax.jit(partial(gan.gradients, config=variant))(*inputs)
         for player, grads in expected.items():
             scale = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(grads))
             assert scale > 0
@@ -115,29 +117,29 @@ def test_the_shared_passes_give_the_gradients_of_the_two_losses(change):
 
 def test_a_flat_discriminator_loss_still_gives_the_generator_its_slope():
     """Hinge, all margins kept: the discriminator's own gradient is zero and its backward pass carries 2^-40."""
-    cfg = dataclasses.replace(PLAIN, loss="hinge")
-    state, data = fresh(cfg), batch()
+    config = dataclasses.replace(PLAIN, loss="hinge")
+    state, data = fresh(config), batch()
     flat = jax.tree.map(lambda x: x, state.params)
     flat["discriminator"]["logit"]["bias"] = jnp.array([-50.0])
-    real = gan.normalise(data.images)
-    inputs = (state._replace(params=flat), real, None, gan_gradients.draw(KEY, 8, cfg, None), HP)
-    expected = jax.jit(partial(plain_gradients, cfg=cfg))(*inputs)
-    got, _, _ = jax.jit(partial(gan.gradients, cfg=cfg))(*inputs)
+    real = gan.normalize(data.images)
+    inputs = (state._replace(params=flat), real, None, gan_gradients.draw(KEY, 8, config, None), HP)
+    expected = jax.jit(partial(plain_gradients, config=config))(*inputs)
+    got, _, _ = jax.jit(partial(gan.gradients, config=config))(*inputs)
     chex.assert_trees_all_close(got["generator"], expected["generator"], rtol=1e-4, atol=1e-7)
     assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(got["generator"])) > 1e-4
 
 
 def test_the_penalty_is_added_with_its_weight():
-    cfg = dataclasses.replace(PLAIN, penalty="r1")
-    state, data = fresh(cfg), batch()
-    real, draws = gan.normalise(data.images), gan_gradients.draw(KEY, 8, cfg, None)
+    config = dataclasses.replace(PLAIN, penalty="r1")
+    state, data = fresh(config), batch()
+    real, draws = gan.normalize(data.images), gan_gradients.draw(KEY, 8, config, None)
 
     def r1(params):
-        slopes = jax.grad(lambda x: gan.discriminate(params, {}, x, None, None, cfg)[0].sum())(real)
+        slopes = jax.grad(lambda x: gan.discriminate(params, {}, x, None, None, config)[0].sum())(real)
         return 0.5 * (slopes**2).sum() / 8
 
     value, grads = jax.value_and_grad(r1)(state.params["discriminator"])
-    gradients = jax.jit(partial(gan.gradients, cfg=cfg))
+    gradients = jax.jit(partial(gan.gradients, config=config))
     without, with_it = (
         gradients(state, real, None, draws, dataclasses.replace(HP, penalty=jnp.float32(w))) for w in (0.0, 3.0)
     )
@@ -148,18 +150,18 @@ def test_the_penalty_is_added_with_its_weight():
 
 
 @each
-def test_training_moves_both_players_and_stays_finite(cfg):
-    state, step = fresh(cfg), step_of(cfg)
+def test_training_moves_both_players_and_stays_finite(config):
+    state, step = fresh(config), step_of(config)
     first = state
     for t in range(5):
         state, metrics = step(state, batch(), jax.random.fold_in(KEY, t), HP)
     assert int(state.step) == 5
     assert all(np.isfinite(value) for value in metrics.values())
-    assert ("penalty" in metrics) == (cfg.penalty != "none")
+    assert ("penalty" in metrics) == (config.penalty != "none")
     for player in ("generator", "discriminator"):
         pairs = zip(jax.tree.leaves(first.params[player]), jax.tree.leaves(state.params[player]), strict=True)
         assert all(jnp.any(old != new) for old, new in pairs if old.ndim > 1)
-    if cfg.spectral_norm:
+    if config.spectral_norm:
         assert jnp.any(first.spectral["Dense_0-kernel"] != state.spectral["Dense_0-kernel"])
 
 
@@ -167,10 +169,10 @@ def test_the_discriminator_learns_to_tell_and_the_generator_to_mislead():
     """Against a player held still (learning rate 0) the other one's loss falls."""
     held = dataclasses.replace(RATES, learning_rate=0.0)
     for moving in ("discriminator", "generator"):
-        hp = dataclasses.replace(gan.HParams(held, held), **{moving: RATES})
-        hp, state, step, seen = jax.tree.map(jnp.float32, hp), fresh(PLAIN), step_of(PLAIN), []
+        hparams = dataclasses.replace(gan.HParams(held, held), **{moving: RATES})
+        hparams, state, step, seen = jax.tree.map(jnp.float32, hparams), fresh(PLAIN), step_of(PLAIN), []
         for t in range(40):
-            state, metrics = step(state, batch(), jax.random.fold_in(KEY, t), hp)
+            state, metrics = step(state, batch(), jax.random.fold_in(KEY, t), hparams)
             seen.append(float(metrics[f"{moving}_loss"]))
         assert np.mean(seen[-5:]) < 0.8 * np.mean(seen[:5])
 
@@ -193,10 +195,10 @@ def test_draws_belong_to_the_images_number():
 
 
 @each
-def test_pmap_and_shard_map_equal_the_whole_batch(cfg):
-    state, whole = fresh(cfg), batch(8)
-    expected_state, expected = step_of(cfg)(state, whole, KEY, HP)
-    step = partial(gan.step, cfg=cfg, axis_name="batch")
+def test_pmap_and_shard_map_equal_the_whole_batch(config):
+    state, whole = fresh(config), batch(8)
+    expected_state, expected = step_of(config)(state, whole, KEY, HP)
+    step = partial(gan.step, config=config, axis_name="batch")
 
     mesh = Mesh(np.array(jax.devices()[:4]), ("batch",))
     all_of_it, split = PartitionSpec(), PartitionSpec("batch")
@@ -204,7 +206,7 @@ def test_pmap_and_shard_map_equal_the_whole_batch(cfg):
         step, mesh=mesh, in_specs=(all_of_it, split, all_of_it, all_of_it), out_specs=all_of_it, check_vma=False
     )
     results = [jax.jit(sharded)(state, whole, KEY, HP)]
-    if cfg is FULL:
+    if config is FULL:
         replicated = jax.tree.map(lambda x: jnp.broadcast_to(x, (4, *x.shape)), state)
         shards = jax.tree.map(lambda x: x.reshape(4, 2, *x.shape[1:]), whole)
         pmapped = jax.pmap(step, axis_name="batch", in_axes=(0, 0, None, None))
@@ -215,25 +217,27 @@ def test_pmap_and_shard_map_equal_the_whole_batch(cfg):
 
 
 @pytest.mark.parametrize(
-    "cfg",
+    "config",
     [
         pytest.param(PLAIN, id="plain"),
         pytest.param(SMALL, id="small", marks=pytest.mark.slow),
         pytest.param(FULL, id="full", marks=pytest.mark.slow),
     ],
 )
-def test_vmapped_equals_alone(cfg):
+def test_vmapped_equals_alone(config):
     rates = jnp.array([0.01, 0.003])
-    hps = jax.tree.map(lambda x: jnp.full(2, x), HP)
-    hps = dataclasses.replace(hps, generator=dataclasses.replace(hps.generator, learning_rate=rates))
+    hparams = jax.tree.map(lambda x: jnp.full(2, x), HP)
+    hparams = dataclasses.replace(hparams, generator=dataclasses.replace(hparams.generator, learning_rate=rates))
     keys = jax.random.split(KEY, 2)
 
-    def train(key, hp):
-        state = gan.init(key, hp, cfg)
-        return jax.lax.scan(lambda state, t: gan.step(state, batch(), t, hp, cfg), state, jax.random.split(key, 2))
+    def train(key, hparams):
+        state = gan.init(key, hparams, config)
+        return jax.lax.scan(
+            lambda state, t: gan.step(state, batch(), t, hparams, config), state, jax.random.split(key, 2)
+        )
 
-    together = jax.jit(jax.vmap(train))(keys, hps)
-    alone = jax.jit(train)(keys[1], jax.tree.map(lambda x: x[1], hps))
+    together = jax.jit(jax.vmap(train))(keys, hparams)
+    alone = jax.jit(train)(keys[1], jax.tree.map(lambda x: x[1], hparams))
     chex.assert_trees_all_close(jax.tree.map(lambda x: x[1], together), alone, rtol=5e-3, atol=1e-4)
 
 
@@ -242,7 +246,7 @@ class StepVariants(chex.TestCase):
     def test_step_under_every_transformation(self):
         state, data = fresh(PLAIN), batch()
         expected = plain_losses(state, data)
-        _, metrics = self.variant(partial(gan.step, cfg=PLAIN))(state, data, KEY, HP)
+        _, metrics = self.variant(partial(gan.step, config=PLAIN))(state, data, KEY, HP)
         np.testing.assert_allclose(metrics["generator_loss"], expected[1], rtol=1e-4)
         np.testing.assert_allclose(metrics["discriminator_loss"], expected[0], rtol=1e-4)
 
@@ -253,46 +257,46 @@ def plain_losses(state, data):
     fake = gan.generate(state.params["generator"], draws.noise, None, None, PLAIN)
     real, generated = (
         np.asarray(gan.discriminate(state.params["discriminator"], {}, x, None, None, PLAIN)[0], np.float64)
-        for x in (gan.normalise(data.images), fake)
+        for x in (gan.normalize(data.images), fake)
     )
     on_real = np.logaddexp(0, real) - 0.95 * real
     return (on_real + np.logaddexp(0, generated)).mean(), (np.logaddexp(0, generated) - generated).mean()
 
 
 def test_critic_steps_see_the_images_in_turn_and_move_only_the_discriminator_but_once():
-    cfg = dataclasses.replace(PLAIN, critic_steps=4)
-    state, data = fresh(cfg), batch()
+    config = dataclasses.replace(PLAIN, critic_steps=4)
+    state, data = fresh(config), batch()
     one = dataclasses.replace(PLAIN, critic_steps=1, batch_size=2)
     expected, held = state, dataclasses.replace(HP, generator=dataclasses.replace(HP.generator, learning_rate=0.0))
     for number in range(4):
-        real = gan.normalise(data.images[number::4])
+        real = gan.normalize(data.images[number::4])
         draws = gan_gradients.draw(jax.random.fold_in(KEY, number), 2, one, None)
         fake = gan.generate(expected.params["generator"], draws.noise, None, None, one)
         grads, _, _ = gan_gradients.critic(expected, real, fake, None, draws, held, one)
         expected = gan._apply(expected, "discriminator", grads, held, one)
-    got, _ = step_of(cfg)(state, data, KEY, HP)
+    got, _ = step_of(config)(state, data, KEY, HP)
     chex.assert_trees_all_close(got.params["discriminator"], expected.params["discriminator"], rtol=1e-3, atol=1e-5)
     moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), got.params["generator"], state.params["generator"])
     assert all(0 < x < 0.04 for x in jax.tree.leaves(moved))  # one RMSprop step of 0.01 is at most 0.01 sqrt(10)
 
 
 def test_the_moving_average_follows_the_generator():
-    cfg = dataclasses.replace(PLAIN, ema=True)
-    state = fresh(cfg)
-    hp = dataclasses.replace(HP, ema_decay=jnp.float32(0.2))
+    config = dataclasses.replace(PLAIN, ema=True)
+    state = fresh(config)
+    hparams = dataclasses.replace(HP, ema_decay=jnp.float32(0.2))
     chex.assert_trees_all_equal(state.ema, state.params["generator"])
     average = state.ema
     for t, decay in enumerate((2 / 11, 0.2, 0.2)):  # min(0.2, (1 + t) / (10 + t)), t updates done
-        state, _ = step_of(cfg)(state, batch(), jax.random.fold_in(KEY, t), hp)
+        state, _ = step_of(config)(state, batch(), jax.random.fold_in(KEY, t), hparams)
         average = jax.tree.map(lambda a, p, d=decay: d * a + (1 - d) * p, average, state.params["generator"])
     chex.assert_trees_all_close(state.ema, average, rtol=1e-4, atol=1e-6)
-    assert gan.sampling_params(state, cfg) is state.ema
+    assert gan.sampling_params(state, config) is state.ema
     assert gan.sampling_params(state, PLAIN) is state.params["generator"]
 
 
 def test_samples_differ_from_each_other_are_repeatable_and_lie_in_range():
     state = fresh(FULL)
-    sample = jax.jit(partial(gan.sample, count=260, cfg=FULL))
+    sample = jax.jit(partial(gan.sample, count=260, config=FULL))
     images = np.asarray(sample(state, KEY))
     assert images.shape == (260, 8, 8, 1)
     assert 0 <= images.min() < images.max() <= 1
@@ -303,12 +307,12 @@ def test_samples_differ_from_each_other_are_repeatable_and_lie_in_range():
 
 def test_evaluate_is_of_unseen_images_and_names_a_collapse():
     state, data = fresh(PLAIN), batch(11)
-    got = jax.jit(partial(gan.evaluate, cfg=PLAIN))(state, data, KEY, HP)
+    got = jax.jit(partial(gan.evaluate, config=PLAIN))(state, data, KEY, HP)
     noise, _ = gan.noise_and_labels(KEY, 11, PLAIN)
     fake = gan.generate(state.params["generator"], noise, None, None, PLAIN)
     logits = gan.discriminate(state.params["discriminator"], {}, fake, None, None, PLAIN)[0]
     np.testing.assert_allclose(got["fake_logit"], logits.mean(), rtol=1e-4, atol=1e-6)
-    spread = np.sqrt(np.asarray(fake).var(0).mean() / np.asarray(gan.normalise(data.images)).var(0).mean())
+    spread = np.sqrt(np.asarray(fake).var(0).mean() / np.asarray(gan.normalize(data.images)).var(0).mean())
     np.testing.assert_allclose(got["diversity"], spread, rtol=1e-4)
     assert gan.alarm({"diversity": float(spread)}) is None
     silent = jax.tree.map(jnp.zeros_like, state.params["generator"])
@@ -317,8 +321,8 @@ def test_evaluate_is_of_unseen_images_and_names_a_collapse():
 
 
 def test_bfloat16_step_keeps_float32_state():
-    cfg = dataclasses.replace(PLAIN, dtype="bfloat16")
-    state, metrics = step_of(cfg)(fresh(cfg), batch(), KEY, HP)
+    config = dataclasses.replace(PLAIN, dtype="bfloat16")
+    state, metrics = step_of(config)(fresh(config), batch(), KEY, HP)
     assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype("float32")}
     exact = step_of(PLAIN)(fresh(PLAIN), batch(), KEY, HP)[1]
     assert metrics["generator_loss"] != exact["generator_loss"]
@@ -331,7 +335,7 @@ def test_bfloat16_step_keeps_float32_state():
         ({"net": "dens"}, r"config\.net = 'dens'.*did you mean 'dense'"),
         ({"loss": "hing"}, r"config\.loss = 'hing'.*did you mean 'hinge'"),
         ({"penalty": "r2"}, r"config\.penalty"),
-        ({"augment": ("color",)}, r"config\.augment = 'color'.*did you mean 'colour'"),
+        ({"augment": ("color",)}, r"config\.augment = 'color'.*did you mean 'color'"),
         ({"dropout": 1.0}, r"config\.dropout"),
         ({"batch_size": 0}, r"config\.batch_size"),
         ({"noise_size": 0}, r"config\.noise_size"),
@@ -354,8 +358,8 @@ def test_wrong_config_is_refused(change, named):
         ({"real_target": 1.1}, r"hparams\.real_target"),
         ({"penalty": -1.0}, r"hparams\.penalty"),
         ({"ema_decay": 1.0}, r"hparams\.ema_decay"),
-        ({"generator": optimizers.HParams(learning_rate=0.0)}, r"hparams\.generator\.learning_rate"),
-        ({"discriminator": optimizers.HParams(decay=1.0)}, r"hparams\.discriminator\.decay"),
+        ({"generator": optim.HParams(learning_rate=0.0)}, r"hparams\.generator\.learning_rate"),
+        ({"discriminator": optim.HParams(decay=1.0)}, r"hparams\.discriminator\.decay"),
     ],
 )
 def test_wrong_numbers_are_refused(change, named):

@@ -10,7 +10,7 @@ import jax
 import pytest
 from cases import CASES, abstract_state
 
-from jaxgen.algorithms import examples
+from jaxgen import batching
 
 KEY = jax.random.key(0)
 
@@ -35,12 +35,12 @@ def test_the_check_finds_a_key_that_is_used_twice():
 def test_no_key_is_used_twice(name):
     algorithm, config, hparams, batch = case = CASES[name]
     state = abstract_state(case)
-    check(partial(algorithm.init, cfg=config), KEY, hparams)
-    check(partial(algorithm.step, cfg=config), state, batch, KEY, hparams)
-    check(partial(algorithm.evaluate, cfg=config), state, batch, KEY, hparams)
+    check(partial(algorithm.init, config=config), KEY, hparams)
+    check(partial(algorithm.step, config=config), state, batch, KEY, hparams)
+    check(partial(algorithm.evaluate, config=config), state, batch, KEY, hparams)
     if name.startswith("vae"):
         check(lambda params, key: algorithm.sample(params, key, 4, config), state.params, KEY)
-        check(partial(algorithm.encode, cfg=config), state.params, batch.images, KEY)
-        check(partial(algorithm.reconstruct, cfg=config), state.params, batch.images, KEY)
+        check(partial(algorithm.encode, config=config), state.params, batch.images, KEY)
+        check(partial(algorithm.reconstruct, config=config), state.params, batch.images, KEY)
     if name.startswith("gan"):
         check(lambda state, key: algorithm.sample(state, key, 4, config), state, KEY)

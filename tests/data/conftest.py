@@ -42,7 +42,7 @@ def png(image: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def _serialise(example: Example) -> bytes:
+def _serialize(example: Example) -> bytes:
     from tensorflow_datasets.proto import tf_example_pb2
 
     message = tf_example_pb2.Example()
@@ -76,7 +76,7 @@ def write_set(
     folder.mkdir(parents=True)
     entries = []
     for split, examples in splits.items():
-        _write_records(folder / f"{name}-{split}.{file_format}-00000-of-00001", [_serialise(e) for e in examples])
+        _write_records(folder / f"{name}-{split}.{file_format}-00000-of-00001", [_serialize(e) for e in examples])
         template = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
         entries.append({"name": split, "shardLengths": [str(len(examples))], "filepathTemplate": template})
     keys = {"tuple": {"items": [{"featureKey": "image"}, {"featureKey": "label"}]}}

@@ -1,4 +1,4 @@
-"""Every kind of image becomes bytes with the colours a person would see."""
+"""Every kind of image becomes bytes with the colors a person would see."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def pixel(image: Image.Image, channels: int = 3) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("mode", "colour", "seen"),
+    ("mode", "color", "seen"),
     [
         ("L", 77, [77] * 3),
         ("1", 1, [255] * 3),
@@ -29,8 +29,8 @@ def pixel(image: Image.Image, channels: int = 3) -> list[int]:
         ("I", 257 * 100 + 129, [101] * 3),
     ],
 )
-def test_modes(mode: str, colour: int | tuple[int, ...], seen: list[int]) -> None:
-    assert pixel(Image.new(mode, (2, 2), colour)) == seen
+def test_modes(mode: str, color: int | tuple[int, ...], seen: list[int]) -> None:
+    assert pixel(Image.new(mode, (2, 2), color)) == seen
 
 
 def test_palette_with_and_without_transparency() -> None:
@@ -41,17 +41,17 @@ def test_palette_with_and_without_transparency() -> None:
     assert pixel(image) == [255, 255, 255]
 
 
-def test_grey_result_and_shape() -> None:
+def test_gray_result_and_shape() -> None:
     image = Image.new("RGB", (5, 4), (50, 50, 50))
     assert to_bytes(image, 1).shape == (4, 5, 1)
     assert pixel(image, 1) == [50]
     assert to_bytes(image, 3, 8).shape == (8, 8, 3)
 
 
-@pytest.mark.parametrize(("mode", "colour"), [("F", 0.5), ("I", 70000), ("I", -1)])
-def test_pixels_without_a_range_of_bytes_are_refused(mode: str, colour: float) -> None:
+@pytest.mark.parametrize(("mode", "color"), [("F", 0.5), ("I", 70000), ("I", -1)])
+def test_pixels_without_a_range_of_bytes_are_refused(mode: str, color: float) -> None:
     with pytest.raises(ValueError, match="neither 8 nor 16 bits"):
-        to_bytes(Image.new(mode, (2, 2), colour), 3)
+        to_bytes(Image.new(mode, (2, 2), color), 3)
 
 
 def test_squashing_is_antialiased() -> None:

@@ -16,9 +16,9 @@ def test_layout_is_mnists() -> None:
     assert images.shape == (1797, 28, 28, 1)
     frame = images.copy()
     frame[:, 4:24, 4:24] = 0
-    assert frame.max() == 0  # the digit lies in the centre box
+    assert frame.max() == 0  # the digit lies in the center box
     assert images.max() == 255
-    assert len(np.unique(images)) > 200  # bytes, not 17 grey levels
+    assert len(np.unique(images)) > 200  # bytes, not 17 gray levels
     assert dataset.class_names == tuple("0123456789")
 
 

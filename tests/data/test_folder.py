@@ -15,15 +15,15 @@ from jaxgen.data.dataset import Dataset
 from jaxgen.errors import UserError
 
 
-def paint(file: Path, colour: tuple[int, int, int] = (200, 30, 30), size: tuple[int, int] = (12, 9)) -> Path:
+def paint(file: Path, color: tuple[int, int, int] = (200, 30, 30), size: tuple[int, int] = (12, 9)) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, colour).save(file)
+    Image.new("RGB", size, color).save(file)
     return file
 
 
 @pytest.fixture
 def flowers(tmp_path: Path) -> Path:
-    """Three classes of six images, each of another colour."""
+    """Three classes of six images, each of another color."""
     root = tmp_path / "flowers"
     for label, name in enumerate(["daisy", "rose", "tulip"]):
         for row in range(6):
@@ -138,10 +138,10 @@ def test_linked_classes_and_files_count(flowers: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "mode", "colour", "seen"),
+    ("name", "mode", "color", "seen"),
     [
-        ("grey.png", "L", 90, 90),
-        ("grey16.png", "I;16", 257 * 90, 90),
+        ("gray.png", "L", 90, 90),
+        ("gray16.png", "I;16", 257 * 90, 90),
         ("clear.png", "RGBA", (0, 0, 0, 0), 255),
         ("cmyk.jpg", "CMYK", (0, 0, 0, 155), 100),
         ("one.bmp", "1", 1, 255),
@@ -149,8 +149,8 @@ def test_linked_classes_and_files_count(flowers: Path, tmp_path: Path) -> None:
         ("plain.webp", "RGB", (90, 90, 90), 90),
     ],
 )
-def test_formats(name: str, mode: str, colour: object, seen: int, tmp_path: Path) -> None:
-    Image.new(mode, (10, 10), colour).save(tmp_path / name)
+def test_formats(name: str, mode: str, color: object, seen: int, tmp_path: Path) -> None:
+    Image.new(mode, (10, 10), color).save(tmp_path / name)
     assert np.all(np.abs(single(tmp_path, tmp_path / name).astype(int) - seen) <= 2)
 
 
@@ -162,7 +162,7 @@ def test_palette_with_transparency(tmp_path: Path) -> None:
 
 
 def test_first_frame_of_an_animation(tmp_path: Path) -> None:
-    frames = [Image.new("RGB", (10, 10), colour) for colour in ((255, 0, 0), (0, 0, 255))]
+    frames = [Image.new("RGB", (10, 10), color) for color in ((255, 0, 0), (0, 0, 255))]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     assert single(tmp_path, tmp_path / "a.gif")[0, 0].tolist() == [255, 0, 0]
 

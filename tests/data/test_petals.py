@@ -64,7 +64,7 @@ def test_an_edge_falls_smoothly_over_its_width():
 
 
 def test_kinds_can_be_told_apart_on_held_out_flowers(flowers):
-    """A linear probe on 4x4x4 colour histograms of the picture and of its middle: chance is 0.2, measured 0.9."""
+    """A linear probe on 4x4x4 color histograms of the picture and of its middle: chance is 0.2, measured 0.9."""
 
     def histogram(images):
         bins = (images // 64).astype(int) @ np.array([16, 4, 1])

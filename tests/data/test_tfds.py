@@ -238,7 +238,7 @@ def test_mnist_itself(test_data: Path, tmp_path: Path) -> None:
     assert runs[0][0] == runs[1][0]
     shape, mean, labels, tested = runs[0][0].split(";")
     assert shape == "(60000, 28, 28, 1)"
-    assert float(mean) == pytest.approx(33.318421, abs=1e-5)  # 0.1307 of 255, as everybody's normalisation has it
+    assert float(mean) == pytest.approx(33.318421, abs=1e-5)  # 0.1307 of 255, as everybody's normalization has it
     assert labels == "[4, 1, 0, 7, 8]"  # TFDS's order
     assert tested == "10000"
     assert runs[0][1].split()[1:] == ["False", "True"]

@@ -5,7 +5,7 @@ import pytest
 from jaxgen import data
 from jaxgen.algorithms import autoencoder
 from jaxgen.data.dataset import Dataset, Split
-from jaxgen.engine.settings import RunSettings
+from jaxgen.runs.settings import RunSettings
 
 
 def tiny_dataset():

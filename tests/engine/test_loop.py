@@ -15,7 +15,7 @@ HP = jax.tree.map(jnp.float32, ae.HParams(learning_rate=0.01))
 DATA = ae.Batch(
     jax.random.randint(jax.random.key(9), (14, 4, 4, 1), 0, 256).astype(jnp.uint8), jnp.arange(14, dtype=jnp.int32)
 )
-RUN = partial(loop.run_chunk, algorithm=ae, cfg=CFG, log_every=4, rows=16)
+RUN = partial(loop.run_chunk, algorithm=ae, config=CFG, log_every=4, rows=16)
 CHUNK = jax.jit(RUN)
 
 
@@ -64,11 +64,11 @@ class Recorder:
     Config, HParams, Batch = ae.Config, ae.HParams, ae.Batch
 
     @staticmethod
-    def init(key, hp, cfg):
+    def init(key, hparams, config):
         return {"seen": jnp.zeros((20, 4), jnp.int32), "step": jnp.int32(0), "noise": jnp.zeros(20)}
 
     @staticmethod
-    def step(state, batch, key, hp, cfg):
+    def step(state, batch, key, hparams, config):
         t = state["step"]
         state = {
             "seen": state["seen"].at[t].set(batch.labels),
@@ -80,7 +80,7 @@ class Recorder:
 
 def test_each_epoch_is_a_new_permutation_without_repetition():
     carry = loop.start(Recorder, loop.keys(0).init, HP, CFG, 1)
-    run_chunk = partial(loop.run_chunk, algorithm=Recorder, cfg=CFG, log_every=4, rows=16)
+    run_chunk = partial(loop.run_chunk, algorithm=Recorder, config=CFG, log_every=4, rows=16)
     rows = []
     for first in (0, 3, 6):
         carry, chunk = run_chunk(carry, loop.keys(0), HP, DATA, jnp.int32(first), jnp.int32(first + 3))
@@ -96,10 +96,10 @@ def test_each_epoch_is_a_new_permutation_without_repetition():
 def test_vmapped_runs_equal_lone_ones():
     seeds = (3, 4)
     keys = jax.tree.map(lambda *k: jnp.stack(k), *(loop.keys(seed) for seed in seeds))
-    hps = jax.tree.map(lambda x: jnp.full(2, x), HP)
-    carries = jax.vmap(lambda k, hp: loop.start(ae, k.init, hp, CFG, 2))(keys, hps)
+    hparams = jax.tree.map(lambda x: jnp.full(2, x), HP)
+    carries = jax.vmap(lambda k, hparams: loop.start(ae, k.init, hparams, CFG, 2))(keys, hparams)
     together = jax.jit(jax.vmap(RUN, in_axes=(0, 0, 0, None, None, None)))
-    carries, _ = together(carries, keys, hps, DATA, jnp.int32(0), jnp.int32(3))
+    carries, _ = together(carries, keys, hparams, DATA, jnp.int32(0), jnp.int32(3))
     for i, seed in enumerate(seeds):
         carry, _ = run((0, 3), seed)
         np.testing.assert_allclose(carries.sums[i], carry.sums, rtol=1e-4)

@@ -9,7 +9,7 @@ import pytest
 
 from jaxgen.algorithms import autoencoder
 from jaxgen.engine import machine
-from jaxgen.engine.train import train
+from jaxgen.runs.train import train
 
 
 def changed(**entries):

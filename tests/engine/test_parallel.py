@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from jaxgen.algorithms import autoencoder, dqn, gan, vae
-from jaxgen.engine import batches, loop, metrics, parallel
+from jaxgen.engine import batches, loop, parallel
 from jaxgen.engine.programs import Programs
-from jaxgen.engine.train import train
 from jaxgen.errors import SettingError
+from jaxgen.runs import metrics
+from jaxgen.runs.train import train
 
 SHAPE = (6, 6, 1)
 CASES = {
@@ -24,7 +25,7 @@ CASES = {
     ),
     "vae": (
         vae,
-        vae.Config(image_shape=SHAPE, widths=(5,), inputs="binarised", objective="tc", examples=50, batch_size=8),
+        vae.Config(image_shape=SHAPE, widths=(5,), inputs="binarized", objective="tc", examples=50, batch_size=8),
         vae.HParams(),
     ),
     "gan": (
@@ -39,7 +40,7 @@ CASES = {
         dqn,
         dqn.Config(
             envs=4, batch_size=8, replay_size=64, learning_starts=32, widths=(8,), evaluation_episodes=4,
-            sampling="prioritised", steps_per_epoch=6,
+            sampling="prioritized", steps_per_epoch=6,
         ),
         dqn.HParams(learning_rate=0.01),
     ),
@@ -57,10 +58,10 @@ def data(algorithm):
 
 
 def run(name, devices, steps=6):
-    algorithm, cfg, hp = CASES[name]
+    algorithm, config, hparams = CASES[name]
     mesh = parallel.mesh(devices)
-    programs = Programs(algorithm, cfg, data(algorithm), 2, 0, mesh=mesh)
-    programs.compile(hp)
+    programs = Programs(algorithm, config, data(algorithm), 2, 0, mesh=mesh)
+    programs.compile(hparams)
     carry, rows = programs.start(), []
     for first in range(0, steps, 3):
         carry, chunk = programs.chunk(carry, first, first + 3)
@@ -80,11 +81,11 @@ def test_four_devices_give_the_curve_of_one(name):
 
 def test_each_device_gets_its_share_of_the_batch_that_one_would_see():
     split, mesh = data(autoencoder)[0], parallel.mesh(4)
-    cfg = CASES["autoencoder"][1]
+    config = CASES["autoencoder"][1]
     key, first = loop.keys(0).order, jnp.int32(12)
 
     def batch(axis_name, data, t):
-        return batches.of_split(split, cfg, axis_name)(data, key, first)(t)
+        return batches.of_split(split, config, axis_name)(data, key, first)(t)
 
     inputs = (parallel.P("batch"), parallel.P())
     shared = parallel.spread(partial(batch, "batch"), mesh, inputs, parallel.P("batch"))
@@ -121,7 +122,7 @@ def test_figures_are_drawn_from_a_state_on_one_device(make_settings):
     train("tiny", autoencoder, make_settings(epochs=1, devices=4), draw)
     leaves = jax.tree.leaves((seen["state"], seen["start"], seen["key"]))
     assert all(len(leaf.devices()) == 1 for leaf in leaves)
-    encoded = autoencoder.encode(seen["state"].params, seen["dataset"].test.images, seen["cfg"])
+    encoded = autoencoder.encode(seen["state"].params, seen["dataset"].test.images, seen["config"])
     assert np.isfinite(encoded).all()
     assert int(seen["start"].step) == 0
 
@@ -145,10 +146,10 @@ def test_what_cannot_be_shared_out_is_refused_first(make_settings, run, said):
 
 
 def test_parts_of_a_batch_that_belong_together_stay_together():
-    cfg = dataclasses.replace(CASES["gan"][1], critic_steps=2, penalty="r1", penalty_every=2)
-    parallel.check_config(cfg, 2)
+    config = dataclasses.replace(CASES["gan"][1], critic_steps=2, penalty="r1", penalty_every=2)
+    parallel.check_config(config, 2)
     with pytest.raises(SettingError, match="a multiple of 16 on 4 devices, each taking a multiple of 4"):
-        parallel.check_config(cfg, 4)
+        parallel.check_config(config, 4)
 
 
 class Steps(chex.TestCase):
@@ -169,10 +170,10 @@ class Steps(chex.TestCase):
     @chex.variants(with_pmap=True)
     def test_dqn(self):
         """Each device's environments are its own, so the whole state is cut into the devices' parts."""
-        _, cfg, hp = CASES["dqn"]
-        hp, key = jax.tree.map(jnp.float32, hp), jax.random.key(3)
-        state = jax.jit(partial(dqn.init, cfg=cfg))(jax.random.key(0), hp)
-        _, expected = jax.jit(partial(dqn.step, cfg=cfg))(state, dqn.Batch(), key, hp)
+        _, config, hparams = CASES["dqn"]
+        hparams, key = jax.tree.map(jnp.float32, hparams), jax.random.key(3)
+        state = jax.jit(partial(dqn.init, config=config))(jax.random.key(0), hparams)
+        _, expected = jax.jit(partial(dqn.step, config=config))(state, dqn.Batch(), key, hparams)
         axes = jax.tree.map(lambda axis, branch: jax.tree.map(lambda _: axis, branch), dqn.SHARED_AXES, state)
         parts = jax.tree.map(
             lambda axis, x: jnp.broadcast_to(x, (4, *x.shape)) if axis < 0 else jnp.stack(jnp.split(x, 4, axis)),
@@ -180,25 +181,25 @@ class Steps(chex.TestCase):
             state,
         )
         step = self.variant(
-            partial(dqn.step, cfg=cfg, axis_name="i"), axis_name="i", in_axes=(0, None, None, None),
+            partial(dqn.step, config=config, axis_name="i"), axis_name="i", in_axes=(0, None, None, None),
             broadcast_args_to_devices=False, reduce_fn="first_device_output",
         )  # fmt: skip
-        chex.assert_trees_all_close(step(parts, dqn.Batch(), key, hp)[1], expected, rtol=1e-4, atol=1e-4)
+        chex.assert_trees_all_close(step(parts, dqn.Batch(), key, hparams)[1], expected, rtol=1e-4, atol=1e-4)
 
     def check(self, name):
-        algorithm, cfg, hp = CASES[name]
-        hp, key = jax.tree.map(jnp.float32, hp), jax.random.key(3)
+        algorithm, config, hparams = CASES[name]
+        hparams, key = jax.tree.map(jnp.float32, hparams), jax.random.key(3)
         whole = jax.tree.map(lambda leaf: jnp.asarray(leaf[:8]), data(algorithm)[0])
-        state = jax.jit(partial(algorithm.init, cfg=cfg))(jax.random.key(0), hp)
-        expected = jax.jit(partial(algorithm.step, cfg=cfg))(state, whole, key, hp)
+        state = jax.jit(partial(algorithm.init, config=config))(jax.random.key(0), hparams)
+        expected = jax.jit(partial(algorithm.step, config=config))(state, whole, key, hparams)
         if self.variant.type == chex.ChexVariantType.WITH_PMAP:
             shares = jax.tree.map(lambda leaf: leaf.reshape(4, 2, *leaf.shape[1:]), whole)
             step = self.variant(
-                partial(algorithm.step, cfg=cfg, axis_name="i"), axis_name="i", in_axes=(None, 0, None, None),
+                partial(algorithm.step, config=config, axis_name="i"), axis_name="i", in_axes=(None, 0, None, None),
                 broadcast_args_to_devices=False, reduce_fn="first_device_output",
             )  # fmt: skip
-            got = step(state, shares, key, hp)
+            got = step(state, shares, key, hparams)
         else:
-            got = self.variant(partial(algorithm.step, cfg=cfg))(state, whole, key, hp)
+            got = self.variant(partial(algorithm.step, config=config))(state, whole, key, hparams)
         chex.assert_trees_all_close(got[1], expected[1], rtol=1e-4, atol=1e-4)
         chex.assert_trees_all_close(got[0].params, expected[0].params, rtol=1e-3, atol=1e-4)

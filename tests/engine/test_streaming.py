@@ -12,10 +12,11 @@ from jaxgen import data
 from jaxgen.algorithms import autoencoder
 from jaxgen.data import rows
 from jaxgen.data.dataset import Dataset, Split
-from jaxgen.engine import batches, loop, metrics, parallel, streaming
-from jaxgen.engine.restore import restore
-from jaxgen.engine.train import train
+from jaxgen.engine import batches, loop, parallel, streaming
 from jaxgen.errors import SettingError, UserError
+from jaxgen.runs import metrics
+from jaxgen.runs.restore import restore
+from jaxgen.runs.train import train
 
 pytest.importorskip("grain", reason="grain is not installed")
 KEY = loop.keys(3).order

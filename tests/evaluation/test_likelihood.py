@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from jaxgen.algorithms import examples, vae
+from jaxgen import batching
+from jaxgen.algorithms import vae
 from jaxgen.data.dataset import Dataset, Split
 from jaxgen.errors import SettingError, UserError
 from jaxgen.evaluation import codes, likelihood
@@ -19,7 +20,7 @@ KEY = jax.random.key(0)
 
 def linear_gaussian():
     """Without hidden layers: z ~ N(0, I), x = A z + c + 0.6 noise, and an encoder somewhat wider than the posterior."""
-    params = jax.jit(partial(vae.init, cfg=CFG))(jax.random.key(1), HP).params
+    params = jax.jit(partial(vae.init, config=CFG))(jax.random.key(1), HP).params
     encoder = {"kernel": 0.3 * params["encoder"]["Dense_0"]["kernel"], "bias": jnp.array([0.0, 0.0, 0.5, 0.5])}
     return {**params, "encoder": {"Dense_0": encoder}}
 
@@ -38,7 +39,9 @@ def exact(params):
 
 def estimate(samples, seeds=(0,)):
     """Estimates, one row a seed."""
-    found = jax.jit(jax.vmap(partial(likelihood.log_likelihood, samples=samples, hp=HP, cfg=CFG), (None, None, 0)))
+    found = jax.jit(
+        jax.vmap(partial(likelihood.log_likelihood, samples=samples, hparams=HP, config=CFG), (None, None, 0))
+    )
     return jax.device_get(found(linear_gaussian(), images(), jax.vmap(jax.random.key)(jnp.array([*seeds]))))
 
 
@@ -111,7 +114,7 @@ def test_equal_weights_are_all_effective_and_have_no_error():
     unit_scale = np.log(np.e - 1)  # its softplus is 1
     params["encoder"]["Dense_0"]["bias"] = jnp.array([0.0, 0.0, unit_scale, unit_scale])
     found = jax.device_get(
-        jax.jit(partial(likelihood.log_likelihood, samples=20, cfg=CFG))(params, images(), KEY, hp=HP)
+        jax.jit(partial(likelihood.log_likelihood, samples=20, config=CFG))(params, images(), KEY, hparams=HP)
     )
     np.testing.assert_allclose(found.effective_samples, 20, rtol=1e-5)
     summary = likelihood.summarize(found.blocks)
@@ -155,7 +158,7 @@ def test_exactly_the_samples_asked_for_are_counted(monkeypatch):
     """5 of the 6 codes that two chunks of 3 draw for each of 4 blocks."""
     monkeypatch.setattr(likelihood, "FLOATS", 20 * 6 * 4)
     params, key = linear_gaussian(), jax.random.key(0)
-    code_keys = examples.keys(jax.random.split(key)[1], 7)
+    code_keys = batching.keys(jax.random.split(key)[1], 7)
     x = images().astype(jnp.float32) / 255
     numbers, weights = vae.posterior_numbers(params, x, CFG), []
     for chunk in range(8):
@@ -172,8 +175,8 @@ def test_exactly_the_samples_asked_for_are_counted(monkeypatch):
 
 def test_memory_does_not_depend_on_the_samples():
     def bytes_needed(samples):
-        compiled = jax.jit(partial(likelihood.log_likelihood, samples=samples, cfg=CFG))
-        lowered = compiled.lower(linear_gaussian(), images(), KEY, hp=HP)
+        compiled = jax.jit(partial(likelihood.log_likelihood, samples=samples, config=CFG))
+        lowered = compiled.lower(linear_gaussian(), images(), KEY, hparams=HP)
         return lowered.compile().memory_analysis().temp_size_in_bytes
 
     chunk = 4 * (likelihood.FLOATS // 6 // likelihood.IMAGES)  # codes of one chunk of each block
@@ -200,13 +203,13 @@ def test_the_protocol_is_a_function_of_its_seed():
     assert first["negative_log_likelihood"]["mean"] != other["negative_log_likelihood"]["mean"]
     assert first["negative_log_likelihood"]["images"] == 5
     assert len(first["kl_per_latent"]) == 2
-    assert first["inputs"] == "grey"
+    assert first["inputs"] == "gray"
     np.testing.assert_allclose(
         first["negative_elbo"]["mean"], first["distortion"]["mean"] + first["rate"]["mean"], rtol=1e-5
     )
     np.testing.assert_allclose(sum(first["kl_per_latent"]), first["rate"]["mean"], rtol=1e-4)
     text = evaluation.table(first)
-    assert "inputs grey" in text
+    assert "inputs gray" in text
     assert f"{first['negative_elbo']['mean']:.3f} +- " in text
     assert "-log p(x) at most, 20 codes" in text
     found = first["negative_log_likelihood"]
@@ -234,7 +237,7 @@ def test_values_are_read_back_only_for_the_same_images_and_draws(tmp_path):
     assert "minus the other's      0.000 +- 0.000" in text
 
 
-def test_grey_levels_have_no_bits_per_dimension():
+def test_gray_levels_have_no_bits_per_dimension():
     results = judged(3)
     assert results["bits_per_dimension"] is None
     assert "bits" not in evaluation.table(results)
@@ -242,17 +245,17 @@ def test_grey_levels_have_no_bits_per_dimension():
 
 def test_images_without_labels_have_no_accuracy():
     data = tiny()
-    unlabelled = Split(data.test.images, np.full(9, -1, np.int32))
-    data = Dataset("tiny", "1", data.train, unlabelled, data.class_names)
+    unlabeled = Split(data.test.images, np.full(9, -1, np.int32))
+    data = Dataset("tiny", "1", data.train, unlabeled, data.class_names)
     results = evaluation.evaluate(linear_gaussian(), data, HP, CFG, samples=4, images=2, seed=0).results
-    assert results["neighbour_accuracy"] is None
-    assert "neighbours" not in evaluation.table(results)
+    assert results["neighbor_accuracy"] is None
+    assert "neighbors" not in evaluation.table(results)
 
 
-def test_active_units_and_neighbours_by_hand():
+def test_active_units_and_neighbors_by_hand():
     means = jnp.array([[0.0, 1.0, 0.01], [0.0, -1.0, -0.01], [0.0, 0.5, 0.0]])
     assert codes.active_units(means) == 1
     train = np.repeat([[0.0, 0.0], [5.0, 5.0]], 12, axis=0)
     labels = np.repeat([0, 1], 12)
     test = np.array([[0.1, 0.0], [4.0, 5.0], [5.0, 6.0], [1.0, 1.0]])
-    assert codes.neighbour_accuracy(train, labels, test, np.array([0, 1, 1, 1])) == pytest.approx(0.75)
+    assert codes.neighbor_accuracy(train, labels, test, np.array([0, 1, 1, 1])) == pytest.approx(0.75)

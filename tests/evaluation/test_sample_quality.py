@@ -5,7 +5,7 @@ import pytest
 from scipy import linalg
 
 from jaxgen.errors import UserError
-from jaxgen.evaluation import neighbours, sample_quality
+from jaxgen.evaluation import neighbors, sample_quality
 from jaxgen.evaluation.sample_quality import Quality, collapse_alarm, frechet_distance, quality
 
 KEY = jax.random.key(0)
@@ -112,30 +112,30 @@ def test_half_the_modes():
 
 @pytest.mark.parametrize("block", [7, 500])
 def test_blocks_change_nothing(block, monkeypatch):
-    monkeypatch.setattr(neighbours, "BLOCK", block)
+    monkeypatch.setattr(neighbors, "BLOCK", block)
     a, b = np.asarray(points(0, 30), np.float64), np.asarray(points(1, 40), np.float64)
     pairs = ((b[:, None] - a[None]) ** 2).sum(-1)
     own = np.sort(((a[:, None] - a[None]) ** 2).sum(-1), axis=1)
-    radii = neighbours.squared_radii(jnp.asarray(a, jnp.float32), (3, 5))
+    radii = neighbors.squared_radii(jnp.asarray(a, jnp.float32), (3, 5))
     np.testing.assert_allclose(radii, own[:, [3, 5]].T, rtol=1e-4)
     own = own[:, 3]
-    counts, covered = neighbours.balls_around(*(jnp.asarray(x, jnp.float32) for x in (b, a, own)))
+    counts, covered = neighbors.balls_around(*(jnp.asarray(x, jnp.float32) for x in (b, a, own)))
     np.testing.assert_array_equal(counts, (pairs <= own).sum(1))
     np.testing.assert_array_equal(covered, (pairs <= own).any(0))
 
 
-def test_equal_points_are_each_others_neighbours():
+def test_equal_points_are_each_others_neighbors():
     """A collapsed set holds the same point many times: its radii are zero."""
     x = jnp.concatenate([jnp.zeros((4, 2)), jnp.ones((2, 2))])
-    np.testing.assert_array_equal(neighbours.squared_radii(x, (1, 3, 4))[0], [0, 0, 0, 0, 0, 0])
-    np.testing.assert_array_equal(neighbours.squared_radii(x, (1, 3, 4))[1], [0, 0, 0, 0, 2, 2])
-    np.testing.assert_array_equal(neighbours.squared_radii(x, (1, 3, 4))[2], [2, 2, 2, 2, 2, 2])
+    np.testing.assert_array_equal(neighbors.squared_radii(x, (1, 3, 4))[0], [0, 0, 0, 0, 0, 0])
+    np.testing.assert_array_equal(neighbors.squared_radii(x, (1, 3, 4))[1], [0, 0, 0, 0, 2, 2])
+    np.testing.assert_array_equal(neighbors.squared_radii(x, (1, 3, 4))[2], [2, 2, 2, 2, 2, 2])
 
 
 def test_nearest_images_are_found_by_pixels():
     pool = jax.random.randint(KEY, (30, 4, 4, 1), 0, 256).astype(jnp.uint8)
     images = pool[jnp.array([7, 3])].astype(jnp.float32) / 255 + jnp.array([0.0, 0.01]).reshape(2, 1, 1, 1)
-    distances, indices = neighbours.nearest(images, pool, 2)
+    distances, indices = neighbors.nearest(images, pool, 2)
     np.testing.assert_array_equal(indices[:, 0], [7, 3])
     np.testing.assert_allclose(distances[:, 0], [0, 0.01], atol=2e-3)
     assert np.all(distances[:, 1] > distances[:, 0])

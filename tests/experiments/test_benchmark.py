@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from benchmarks import conv, layers, measuring, reporting, train
 
-from jaxgen.engine import cli
 from jaxgen.errors import SettingError
+from jaxgen.launch import command_line
 
 EXPERIMENTS = Path(benchmark.__file__).parent
 FIELDS = {"name", "ours_ms", "peer", "peer_ms", "ratio", "rounds"}
@@ -35,12 +35,14 @@ FIELDS = {"name", "ours_ms", "peer", "peer_ms", "ratio", "rounds"}
 )
 def test_a_wrong_command_line_is_one_line(args, said):
     with pytest.raises(SettingError, match=said) as error:
-        cli.parse(benchmark.COMMANDS, None, args)
+        command_line.parse(benchmark.COMMANDS, None, args)
     assert "\n" not in str(error.value)
 
 
 def test_a_subcommand_is_its_settings():
-    parsed = cli.parse(benchmark.COMMANDS, None, ["train", "--models", "conv_ae", "--no-compiled", "--rounds", "2"])
+    parsed = command_line.parse(
+        benchmark.COMMANDS, None, ["train", "--models", "conv_ae", "--no-compiled", "--rounds", "2"]
+    )
     assert parsed == train.Train(rounds=2, models=("conv_ae",), compiled=False)
 
 

@@ -15,8 +15,8 @@ from benchmarks import dqn, dqn_ours
 from benchmarks.worker import Worker
 
 from jaxgen.algorithms import dqn as algorithm
-from jaxgen.engine import cli
 from jaxgen.errors import SettingError, UserError
+from jaxgen.launch import command_line
 
 EXPERIMENTS = Path(benchmark.__file__).parent
 
@@ -31,24 +31,24 @@ EXPERIMENTS = Path(benchmark.__file__).parent
 )
 def test_a_wrong_setting_is_one_line(args, said):
     with pytest.raises(SettingError, match=said) as error:
-        cli.parse(benchmark.COMMANDS, None, ["dqn", *args])
+        command_line.parse(benchmark.COMMANDS, None, ["dqn", *args])
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("peer", dqn.BATCH)
 def test_our_side_does_the_work_the_row_says(peer):
-    cfg, hp = dqn_ours.CONFIGS[peer], dqn_ours.HPARAMS[peer]
-    algorithm.validate(hp, cfg)
-    assert cfg.batch_size == dqn.BATCH[peer]
-    assert cfg.transitions / cfg.updates == dqn.UPDATE_EVERY[peer]
-    assert (4, *cfg.widths, 2 + cfg.dueling) == dqn.NETS[peer]
-    assert cfg.double == (peer in dqn.DOUBLE)
+    config, hparams = dqn_ours.CONFIGS[peer], dqn_ours.HPARAMS[peer]
+    algorithm.validate(hparams, config)
+    assert config.batch_size == dqn.BATCH[peer]
+    assert config.transitions / config.updates == dqn.UPDATE_EVERY[peer]
+    assert (4, *config.widths, 2 + config.dueling) == dqn.NETS[peer]
+    assert config.double == (peer in dqn.DOUBLE)
 
 
 def test_the_arithmetic_is_that_of_the_compiled_dots():
-    cfg = dqn_ours.CONFIGS["purejaxrl"]
-    net = algorithm.net(cfg)
-    x = jnp.zeros((cfg.batch_size, 4))
+    config = dqn_ours.CONFIGS["purejaxrl"]
+    net = algorithm.net(config)
+    x = jnp.zeros((config.batch_size, 4))
     params = net.init(jax.random.key(0), x)
 
     def update(params, target, x, following):

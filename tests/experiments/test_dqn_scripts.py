@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from jaxgen.algorithms import dqn
-from jaxgen.engine import cli, metrics
-from jaxgen.engine.restore import restore
-from jaxgen.engine.train import train
 from jaxgen.errors import SettingError
+from jaxgen.launch import command_line
+from jaxgen.runs import metrics
+from jaxgen.runs.restore import restore
+from jaxgen.runs.train import train
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "dqn_cartpole.py"
 SMALL = [
@@ -36,7 +37,7 @@ def script(monkeypatch):
 
 def run(script, root, *args):
     arguments = [*args, f"--run.root={root}", "--run.name=it"]
-    script.main(cli.parse(cli.chosen(script.PRESETS, arguments), None, arguments))
+    script.main(command_line.parse(command_line.chosen(script.PRESETS, arguments), None, arguments))
     return root / "it"
 
 
@@ -67,16 +68,16 @@ def test_chapter_prints_the_scores_of_its_episodes(script, tmp_path, capsys):
 
 
 def test_chapter_is_the_chapters(script):
-    cfg, hp = script.CHAPTER.config, script.CHAPTER.hparams
-    numbers = (cfg.optimizer, cfg.loss, cfg.batch_size, cfg.replay_size, cfg.episodes)
+    config, hparams = script.CHAPTER.config, script.CHAPTER.hparams
+    numbers = (config.optimizer, config.loss, config.batch_size, config.replay_size, config.episodes)
     assert numbers == ("adamax", "squared", 32, 8_000, 100)
-    assert (hp.learning_rate, hp.b1, hp.b2, hp.eps, hp.gamma) == (2e-3, 0.9, 0.999, 1e-7, 0.95)
-    assert 1 + hp.termination_reward == -10
-    assert script.CHAPTER.run.epochs * cfg.steps_per_epoch == 100 * 500
-    assert sum(a * b + b for a, b in ((4, *cfg.widths[:1]), cfg.widths, (cfg.widths[1], 2))) == 562
+    assert (hparams.learning_rate, hparams.b1, hparams.b2, hparams.eps, hparams.gamma) == (2e-3, 0.9, 0.999, 1e-7, 0.95)
+    assert 1 + hparams.termination_reward == -10
+    assert script.CHAPTER.run.epochs * config.steps_per_epoch == 100 * 500
+    assert sum(a * b + b for a, b in ((4, *config.widths[:1]), config.widths, (config.widths[1], 2))) == 562
     steps = np.arange(0, 1_000, 100)
     expected = np.maximum(0.95 * 0.995**steps, 0.01)
-    np.testing.assert_allclose([dqn.epsilon(jnp.int32(step), hp, cfg) for step in steps], expected, rtol=1e-3)
+    np.testing.assert_allclose([dqn.epsilon(jnp.int32(step), hparams, config) for step in steps], expected, rtol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_resumed_equals_uninterrupted(script, tmp_path):
     """Replay, environments and key go on bit for bit, whatever the chunks."""
 
     def go(name, **changes):
-        settings = cli.parse(
+        settings = command_line.parse(
             script.PRESETS["solve"],
             None,
             [*SMALL, f"--run.root={tmp_path}", f"--run.name={name}", "--hparams.schedule-steps=100"],

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgen.engine import metrics
+from jaxgen.runs import metrics
 
 ROOT = Path(__file__).parents[2]
 FIGURES = {"samples.png", "training.gif", "interpolation.png", "nearest.png", "losses.png", "discriminator.png"}

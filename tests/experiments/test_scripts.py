@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from jaxgen.engine import metrics
+from jaxgen.runs import metrics
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--data.source", "digits", "--run.epochs", "2"]

@@ -71,7 +71,7 @@ def test_a_finished_run_is_evaluated_the_same_each_time(runs):
     assert first.stdout == again.stdout
     results = json.loads((path / "evaluation.json").read_text())
     assert results["experiment"] == "vae_mnist"
-    assert results["inputs"] == "binarised"
+    assert results["inputs"] == "binarized"
     assert results["negative_log_likelihood"]["samples"] == 20
     assert f"{results['negative_elbo']['mean']:.3f} +- " in first.stdout
     assert f"{results['bits_per_dimension']:.4f}  bits per dimension" in first.stdout
@@ -119,11 +119,22 @@ def test_the_chapters_presets_are_its_numbers(
 ):
     """KL weights in units of a cross-entropy summed over pixels and channels: the flowers' count three times."""
     settings = presets(script_name, monkeypatch)[preset]
-    cfg, hp = settings.config, settings.hparams
-    assert hp.beta == pytest.approx(beta)
-    assert (hp.learning_rate, hp.b1, hp.b2, hp.eps, hp.warm_up_steps) == (learning_rate, 0.9, 0.999, 1e-7, 0)
-    assert (cfg.objective, cfg.rate, cfg.samples, cfg.likelihood) == ("elbo", "sampled", 1, "bernoulli")
-    assert (cfg.inputs, cfg.optimizer, cfg.batch_size, cfg.posterior) == ("grey", "adamax", batch_size, posterior)
+    config, hparams = settings.config, settings.hparams
+    assert hparams.beta == pytest.approx(beta)
+    assert (hparams.learning_rate, hparams.b1, hparams.b2, hparams.eps, hparams.warm_up_steps) == (
+        learning_rate,
+        0.9,
+        0.999,
+        1e-7,
+        0,
+    )
+    assert (config.objective, config.rate, config.samples, config.likelihood) == ("elbo", "sampled", 1, "bernoulli")
+    assert (config.inputs, config.optimizer, config.batch_size, config.posterior) == (
+        "gray",
+        "adamax",
+        batch_size,
+        posterior,
+    )
     assert (settings.preset, settings.run.epochs) == (preset, 50)
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jaxgen.errors import SettingError
-from jaxgen.nets import dropout, gan, spectral
+from jaxgen.nets import gan
+from jaxgen.nets.ops import dropout, spectral
 
 KEY = jax.random.key(0)
 SMALL = {
@@ -147,16 +148,16 @@ def test_spectral_norm_is_that_of_a_singular_value_decomposition():
     }
     vectors = spectral.init_vectors(KEY, params)
     assert {name: v.shape for name, v in vectors.items()} == {"a": (6,), "b": (5,)}
-    normalise = jax.jit(spectral.normalise)
+    normalize = jax.jit(spectral.normalize)
     for _ in range(100):
-        normalised, vectors = normalise(params, vectors)
-    np.testing.assert_array_equal(normalised["bias"], params["bias"])
+        normalized, vectors = normalize(params, vectors)
+    np.testing.assert_array_equal(normalized["bias"], params["bias"])
     for name in ("a", "b"):
         matrix = np.asarray(params[name]).reshape(-1, shapes[name][-1])
         expected = params[name] / np.linalg.svd(matrix, compute_uv=False)[0]
-        np.testing.assert_allclose(normalised[name], expected, rtol=1e-4)
+        np.testing.assert_allclose(normalized[name], expected, rtol=1e-4)
     # a kernel's own scale no longer matters: its gradient has no part along it
-    gradient = jax.grad(lambda p: (spectral.normalise(p, vectors)[0]["a"] ** 3).sum())(params)["a"]
+    gradient = jax.grad(lambda p: (spectral.normalize(p, vectors)[0]["a"] ** 3).sum())(params)["a"]
     assert abs(float((gradient * params["a"]).sum())) < 1e-3
 
 

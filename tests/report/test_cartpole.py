@@ -4,8 +4,8 @@ from PIL import Image
 from jaxgen.report import cartpole
 
 
-def coloured(image, index):
-    """Where pixels of a colour are: rows and columns."""
+def colored(image, index):
+    """Where pixels of a color are: rows and columns."""
     return np.nonzero(np.asarray(image) == index)
 
 
@@ -13,12 +13,12 @@ def test_cart_and_pole_are_where_the_state_says():
     upright, right, tilted = (
         cartpole.frame(np.array(state), 0) for state in ([0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0.2, 0])
     )
-    pixels_a_metre = cartpole.WIDTH / (2 * cartpole.METRES + 0.4)
-    moved = coloured(right, 2)[1].mean() - coloured(upright, 2)[1].mean()
-    np.testing.assert_allclose(moved, pixels_a_metre, atol=1)
-    rows, columns = coloured(upright, 2)
+    pixels_a_meter = cartpole.WIDTH / (2 * cartpole.METERS + 0.4)
+    moved = colored(right, 2)[1].mean() - colored(upright, 2)[1].mean()
+    np.testing.assert_allclose(moved, pixels_a_meter, atol=1)
+    rows, columns = colored(upright, 2)
     assert np.ptp(columns) < 12
-    rows, columns = coloured(tilted, 2)
+    rows, columns = colored(tilted, 2)
     slope = np.polyfit(rows, columns, 1)[0]  # rows count downwards
     np.testing.assert_allclose(slope, -np.tan(0.2), atol=0.05)
 

@@ -1,0 +1,120 @@
+"""Settings of the generative adversarial network: what fixes its programs, and the numbers it is trained with."""
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import jax
+
+from jaxgen import optim
+from jaxgen.errors import check_at_least, check_choice, refuse
+from jaxgen.losses import adversarial
+from jaxgen.nets import gan as nets
+from jaxgen.nets.ops import diffaugment, dropout
+
+
+@dataclass(frozen=True)
+class Config:
+    """What fixes shapes and programs; a new value compiles anew."""
+
+    image_shape: tuple[int, int, int] = (28, 28, 1)
+    """(H, W, C) of one image; the experiments take it from the data."""
+    net: Literal["dense", "flower", "small"] = "dense"
+    """dense: the chapter's for MNIST; flower: the chapter's for 80x80x3; small: small convolutional nets."""
+    noise_size: int = 100
+    """Numbers an image is generated from."""
+    generator_widths: tuple[int, ...] = ()
+    """Hidden widths or channels of the generator; empty: dense 200 200, flower 128 256 128 64, small 32 16."""
+    discriminator_widths: tuple[int, ...] = ()
+    """Hidden widths or channels of the discriminator; empty: dense 200 100, flower 64 128 256, small 16 32."""
+    dropout: float = 0.0
+    """Rate after every hidden layer of both nets in training, rounded to a multiple of 1/256."""
+    classes: int = 0
+    """Classes both nets are told of (as many as the data have); 0: none."""
+    spectral_norm: bool = False
+    """Divide every kernel of the discriminator by its largest singular value."""
+    loss: adversarial.Name = "non_saturating"
+    """What the players pay."""
+    penalty: Literal["none", "r1", "gradient"] = "none"
+    """On the discriminator's slope: r1 at real images, gradient (Wasserstein's) between real and generated ones."""
+    penalty_every: int = 1
+    """Every how many images of a batch the penalty is computed on (it costs a second-order pass)."""
+    critic_steps: int = 0
+    """0: both players move at once. n: a batch is cut into n, the discriminator moves on each, then the generator."""
+    ema: bool = False
+    """Sample from an exponential moving average of the generator."""
+    augment: tuple[diffaugment.Policy, ...] = ()
+    """Random changes to whatever the discriminator sees: color, translation, cutout."""
+    optimizer: optim.Family = "rmsprop"
+    """Optimizer family of both players; their numbers are in hparams."""
+    batch_size: int = 128
+    """Real images, and generated ones, a step."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the nets; parameters, losses and optimizers stay float32."""
+    shared_passes: bool = True
+    """One pass of each net for both players; False: one for each player, to measure what sharing saves."""
+
+    def __post_init__(self) -> None:
+        check_choice("config.net", self.net, nets.GENERATOR_WIDTHS)
+        check_choice("config.loss", self.loss, get_args(adversarial.Name))
+        check_choice("config.penalty", self.penalty, ("none", "r1", "gradient"))
+        check_choice("config.optimizer", self.optimizer, get_args(optim.Family))
+        check_choice("config.dtype", self.dtype, ("float32", "bfloat16"))
+        for change in self.augment:
+            check_choice("config.augment", change, diffaugment.CHANGES)
+        for name in ("noise_size", "batch_size", "penalty_every"):
+            check_at_least(f"config.{name}", getattr(self, name), 1)
+        for name in ("classes", "critic_steps"):
+            check_at_least(f"config.{name}", getattr(self, name), 0)
+        dropout.check_rate("config.dropout", self.dropout)
+        self._check_widths()
+        if self.critic_steps and self.batch_size % self.critic_steps:
+            refuse("config.critic_steps", self.critic_steps, f"a divisor of the batch size, {self.batch_size}")
+
+    def shared_out(self) -> dict[str, int]:
+        """What several devices share out, and how much of it must stay together: steps and penalties count images."""
+        return {"batch_size": max(1, self.critic_steps) * (1 if self.penalty == "none" else self.penalty_every)}
+
+    def _check_widths(self) -> None:
+        defaults = {"generator": nets.GENERATOR_WIDTHS, "discriminator": nets.DISCRIMINATOR_WIDTHS}
+        for player, of_net in defaults.items():
+            widths, wanted = getattr(self, f"{player}_widths"), len(of_net[self.net])
+            if any(width < 1 for width in widths):
+                refuse(f"config.{player}_widths", widths, "positive integers")
+            fixed = self.net == "flower" or (self.net, player) == ("small", "generator")
+            if fixed and widths and len(widths) != wanted:
+                refuse(f"config.{player}_widths", widths, f"{wanted} positive integers for the {self.net} net")
+        if self.net != "dense":
+            nets.check_conv_image_shape(self.image_shape)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class HParams:
+    """The numbers of training; all traced."""
+
+    generator: optim.HParams = field(default_factory=lambda: optim.HParams(learning_rate=1e-4))
+    """The generator's optimizer."""
+    discriminator: optim.HParams = field(default_factory=lambda: optim.HParams(learning_rate=1e-4))
+    """The discriminator's optimizer."""
+    real_target: float = 1.0
+    """What the discriminator is told of real images; 0.95 is Keras's label smoothing of 0.1. In [0, 1]."""
+    fake_target: float = 0.0
+    """What the discriminator is told of generated images; above 0 smoothing is two-sided. In [0, 1]."""
+    generator_target: float = 1.0
+    """What the generator wants to be told of its images. In [0, 1]."""
+    penalty: float = 1.0
+    """Weight of the penalty on the discriminator's slope, >= 0 (R1's gamma)."""
+    ema_decay: float = 0.999
+    """Decay of the generator's moving average, in [0, 1); smaller at first, (1 + t) / (10 + t) after t updates."""
+
+
+def validate(hparams: HParams, config: Config) -> None:
+    """Refuses hyperparameters out of range (`Config` checks itself)."""
+    for player in ("generator", "discriminator"):
+        optim.validate(getattr(hparams, player), f"hparams.{player}")
+    for name in ("real_target", "fake_target", "generator_target"):
+        if not 0 <= getattr(hparams, name) <= 1:
+            refuse(f"hparams.{name}", getattr(hparams, name), "0 to 1")
+    check_at_least("hparams.penalty", hparams.penalty, 0)
+    if not 0 <= hparams.ema_decay < 1:
+        refuse("hparams.ema_decay", hparams.ema_decay, "at least 0 and less than 1")

@@ -1,0 +1,82 @@
+"""The two players of a GAN: their state, and their nets applied to noise and to images."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, UInt8
+
+from jaxgen.algorithms.gan.config import Config
+from jaxgen.nets import gan as nets
+from jaxgen.nets.ops import diffaugment, spectral
+
+Params = Any
+Metrics = dict[str, Float[Array, ""]]
+Images = Float[Array, "b h w c"]
+
+NETS: dict[str, tuple[Any, Any]] = {
+    "dense": (nets.DenseGenerator, nets.DenseDiscriminator),
+    "flower": (nets.FlowerGenerator, nets.FlowerDiscriminator),
+    "small": (nets.SmallGenerator, nets.SmallDiscriminator),
+}
+
+
+class State(NamedTuple):
+    """All that training carries; every leaf an array."""
+
+    step: Int[Array, ""]
+    params: Params
+    """Of `generator` and `discriminator`."""
+    opt_state: dict[str, optax.OptState]
+    ema: Params
+    """The generator's moving average; empty without."""
+    spectral: spectral.Vectors
+    """Singular vectors of the discriminator's kernels; empty without spectral norm."""
+
+
+def generator(config: Config) -> Any:
+    """The generator's flax module, noise (B, K) to images (B, H, W, C) in (-1, 1)."""
+    widths = config.generator_widths or nets.GENERATOR_WIDTHS[config.net]
+    return NETS[config.net][0](
+        image_shape=config.image_shape, widths=widths, dropout_rate=config.dropout, dtype=jnp.dtype(config.dtype)
+    )
+
+
+def discriminator(config: Config) -> Any:
+    """The discriminator's flax module, images (B, H, W, C) to logits (B,)."""
+    widths = config.discriminator_widths or nets.DISCRIMINATOR_WIDTHS[config.net]
+    return NETS[config.net][1](widths=widths, dropout_rate=config.dropout, dtype=jnp.dtype(config.dtype))
+
+
+def normalize(images: UInt8[Array, "b h w c"]) -> Images:
+    """Bytes to [-1, 1]."""
+    return images.astype(jnp.float32) / 127.5 - 1
+
+
+def one_hot(labels: Int[Array, " b"], config: Config) -> Float[Array, "b n"] | None:
+    """What the nets are told of the classes; None where they are told nothing."""
+    return jax.nn.one_hot(labels, config.classes) if config.classes else None
+
+
+def generate(params: Params, noise: Float[Array, "b k"], classes: Any, keys: Any, config: Config) -> Images:
+    """G(z) in (-1, 1); with `keys` in training mode, without in evaluation mode."""
+    return generator(config).apply({"params": params}, noise, classes, keys)
+
+
+def discriminate(
+    params: Params, vectors: spectral.Vectors, images: Any, classes: Any, keys: Any, config: Config
+) -> tuple[Float[Array, " b"], spectral.Vectors]:
+    """Logits of images in [-1, 1], and the singular vectors after a power iteration; `keys` as in `generate`.
+
+    Images may come as a tuple of arrays of the same size, seen as one batch; classes and keys are then the batch's.
+    """
+    if config.spectral_norm:
+        params, vectors = spectral.normalize(params, vectors)
+    if keys is not None:
+        pairs = jax.vmap(jax.random.split)(keys)
+        keys, augment_keys = pairs[:, 0], pairs[:, 1]
+        parts = images if isinstance(images, tuple) else (images,)
+        of_parts = augment_keys.reshape(len(parts), -1)
+        images = tuple(diffaugment.augment(x, k, config.augment) for x, k in zip(parts, of_parts, strict=True))
+    return discriminator(config).apply({"params": params}, images, classes, keys), vectors

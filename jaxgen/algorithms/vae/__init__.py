@@ -1,0 +1,158 @@
+"""Variational autoencoder: maximize E_q(z|x)[log p(x|z)] - KL(q(z|x) || p(z)) over both nets, or a tighter bound.
+
+Kingma & Welling, Auto-encoding variational Bayes, 2013. The reconstruction term's negative is the distortion, the KL
+the rate; both in nats per image. Distributions are in `jaxgen.distributions`, bounds in `jaxgen.losses.bounds`.
+"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, UInt8
+
+from jaxgen import batching, distributions, optim, schedules
+from jaxgen.algorithms.vae.config import Config as Config
+from jaxgen.algorithms.vae.config import HParams as HParams
+from jaxgen.algorithms.vae.config import validate as validate
+from jaxgen.algorithms.vae.objectives import (
+    Metrics,
+    Params,
+    Terms,
+    decoder,
+    draw_codes,
+    encoder,
+    likelihood_numbers,
+    posterior_numbers,
+    terms,
+)
+from jaxgen.losses import bounds, reconstruction
+
+MAP_BATCH = batching.MAP_BATCH
+"""Images a whole-split function looks at at once."""
+
+
+class State(NamedTuple):
+    """All that training carries; every leaf an array."""
+
+    step: Int[Array, ""]
+    params: Params
+    opt_state: optax.OptState
+
+
+class Batch(NamedTuple):
+    """Images as bytes; labels are carried along, training does not look at them."""
+
+    images: UInt8[Array, "b h w c"]
+    labels: Int[Array, " b"]
+
+
+def init(key: Array, hparams: HParams, config: Config) -> State:
+    """Fresh parameters and optimizer state."""
+    encoder_key, decoder_key = jax.random.split(key)
+    params = {
+        "encoder": encoder(config).init(encoder_key, jnp.zeros((1, *config.image_shape)))["params"],
+        "decoder": decoder(config).init(decoder_key, jnp.zeros((1, config.latent_size)))["params"],
+    }
+    if config.learn_scale:
+        params["log_scale"] = jnp.log(jnp.float32(hparams.scale))
+    return State(jnp.zeros((), jnp.int32), params, optim.optimizer(config.optimizer, hparams).init(params))
+
+
+def pixels(images: UInt8[Array, "b h w c"], keys: Array, config: Config) -> Float[Array, "b h w c"]:
+    """Bytes as the numbers in [0, 1] that `config.inputs` takes them for; `keys`, one an image, are for the draws."""
+    if config.inputs == "gray":
+        return images.astype(jnp.float32) / 255
+    if config.inputs == "threshold":
+        return (images > 127).astype(jnp.float32)
+    # 16 random bits a pixel, two from each word: level g is 1 with probability g / 255, exact at both ends, else to
+    # 1e-5.
+    words = jax.vmap(lambda key: jax.random.bits(key, (-(-images[0].size // 2),)))(keys)
+    draws = jnp.concatenate([words >> 16, words & 0xFFFF], axis=-1)[:, : images[0].size].reshape(images.shape)
+    levels = images.astype(jnp.uint32)
+    return (draws < levels * 257 + (levels >> 7)).astype(jnp.float32)
+
+
+def _metrics(terms: Terms, config: Config) -> Metrics:
+    negative_elbo = (terms.distortion + terms.rate).mean()
+    metrics = {
+        "loss": terms.loss.mean(),
+        "distortion": terms.distortion.mean(),
+        "rate": terms.rate.mean(),
+        "negative_elbo": negative_elbo,
+    }
+    if config.discrete:
+        metrics["bits_per_dimension"] = reconstruction.bits_per_dimension(negative_elbo, config.image_shape)
+    return metrics
+
+
+OBJECTIVE = ("test/negative_elbo", False)
+"""What sweeps and searches compare runs by (the loss depends on beta), and whether more of it is better."""
+
+
+def step(
+    state: State, batch: Batch, key: Array, hparams: HParams, config: Config, *, axis_name: str | None = None
+) -> tuple[State, Metrics]:
+    """One descent step on the batch mean of the objective."""
+    pixel_key, code_key = jax.random.split(key)
+    count = len(batch.images)
+    x = pixels(batch.images, batching.keys(pixel_key, count, axis_name), config)
+    keys = batching.keys(code_key, count, axis_name)
+    beta = bounds.warm_up(hparams.beta, state.step, hparams.warm_up_steps)
+
+    def mean_loss(params: Params) -> tuple[Float[Array, ""], Metrics]:
+        each, extra = terms(params, x, keys, beta, hparams, config, axis_name)
+        return each.loss.mean(), {**_metrics(each, config), **extra}
+
+    grads, metrics = jax.grad(mean_loss, has_aux=True)(state.params)
+    if axis_name is not None:
+        grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
+    rate = schedules.learning_rate(config.schedule, hparams.learning_rate, state.step, hparams.schedule_steps)
+    optimizer = optim.optimizer(config.optimizer, replace(hparams, learning_rate=rate))
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    return State(state.step + 1, optax.apply_updates(state.params, updates), opt_state), metrics
+
+
+def plain(config: Config) -> Config:
+    """The configuration to evaluate with: free bits and beta-TC are means of training, the ELBO's KL is exact."""
+    return replace(config, rate="analytic", objective="elbo" if config.objective == "tc" else config.objective)
+
+
+def evaluate(
+    state: State, batch: Batch, key: Array, hparams: HParams, config: Config, *, axis_name: str | None = None
+) -> Metrics:
+    """Means over all of `batch`, which may be a whole split; memory stays that of `MAP_BATCH` images."""
+    pixel_key, code_key = jax.random.split(key)
+    count, config = len(batch.images), plain(config)
+
+    def batch_terms(split: tuple[Array, Array, Array]) -> Terms:
+        images, pixel_keys, code_keys = split
+        return terms(state.params, pixels(images, pixel_keys, config), code_keys, hparams.beta, hparams, config)[0]
+
+    split = (batch.images, batching.keys(pixel_key, count), batching.keys(code_key, count))
+    return _metrics(batching.map_batches(batch_terms, split, MAP_BATCH, axis_name), config)
+
+
+def encode(params: Params, images: UInt8[Array, "b h w c"], key: Array, config: Config) -> Float[Array, "b d"]:
+    """Posterior means of images."""
+    numbers = posterior_numbers(params, pixels(images, batching.keys(key, len(images)), config), config)
+    return numbers[:, : config.latent_size]
+
+
+def decode(params: Params, codes: Float[Array, "b d"], config: Config) -> Float[Array, "b h w c"]:
+    """Mean images in [0, 1] of codes."""
+    return distributions.mean_image(config.likelihood, likelihood_numbers(params, codes, config))
+
+
+def reconstruct(params: Params, images: UInt8[Array, "b h w c"], key: Array, config: Config) -> Float[Array, "b h w c"]:
+    """Mean images in [0, 1], each of one code drawn from its image's posterior."""
+    pixel_key, code_key = jax.random.split(key)
+    x = pixels(images, batching.keys(pixel_key, len(images)), config)
+    draws = draw_codes(posterior_numbers(params, x, config), batching.keys(code_key, len(images)), 1, config)
+    return decode(params, draws.codes[:, 0], config)
+
+
+def sample(params: Params, key: Array, count: int, config: Config) -> Float[Array, "n h w c"]:
+    """Mean images in [0, 1] of `count` codes drawn from the prior."""
+    return decode(params, jax.random.normal(key, (count, config.latent_size)), config)

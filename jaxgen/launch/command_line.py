@@ -1,0 +1,166 @@
+"""The command line of every experiment: typed settings in, one line for whatever goes wrong."""
+
+import contextlib
+import ctypes
+import io
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from types import UnionType
+from typing import Any, TypeVar
+
+import jax
+import tyro
+
+from jaxgen.doctor import quick
+from jaxgen.engine import machine
+from jaxgen.errors import SettingError, UserError, check_choice
+from jaxgen.launch import devices, processes
+
+S = TypeVar("S")
+
+
+def parse(
+    default: S | UnionType, description: str | None, args: Sequence[str] | None = None, others: bool = False
+) -> Any:
+    """Settings of the type of `default` from the command line; a wrong one is a one-line `SettingError`.
+
+    A union of settings' types in place of a default makes each of them a subcommand, by its name. With `others`, a
+    pair: the settings, and the words that are none of theirs.
+    """
+    said = io.StringIO()
+    kind: Any = default if isinstance(default, UnionType) else type(default)
+    start: Any = {} if isinstance(default, UnionType) else {"default": default}
+    try:
+        with contextlib.redirect_stderr(said):
+            if others:
+                return tyro.cli(kind, **start, description=description, args=args, return_unknown_args=True)
+            return tyro.cli(kind, **start, description=description, args=args)
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise SettingError(_one_line(said.getvalue())) from None
+
+
+def _one_line(box: str) -> str:
+    """Tyro's framed message as one line: what is wrong, then the option it takes the person to have meant."""
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│╭╮╰╯ ") for line in box.splitlines()]
+    text = [line for line in lines if line and not set(line) <= set("─")][1:]
+    ends = [i for i, line in enumerate(text) if line.startswith(("Perhaps", "Argument helptext", "For full"))]
+    message = " ".join(text[: ends[0]] if ends else text)
+    meant = next((text[i + 1] for i in ends if text[i].startswith("Perhaps") and i + 1 < len(text)), "")
+    return message + (f" (did you mean {meant.split(' ')[0]}?)" if meant else "") + "; --help lists all options"
+
+
+def use_compilation_cache() -> None:
+    """Keeps compiled programs on disk between processes, one folder a kind of machine.
+
+    Code compiled for one processor must not be loaded on another that shares the disk.
+
+    `JAX_COMPILATION_CACHE_DIR` chooses another folder; set to the empty string it turns the cache off.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(machine.cache_folder() / "xla" / machine.instructions()))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def keep_freed_memory() -> None:
+    """Lets the allocator keep what it frees, and on huge pages: XLA asks for the same large buffers again and again.
+
+    By default glibc gives each one back to the kernel and has the next one's pages, 4 KiB each, zeroed anew, which can
+    take longer than the arithmetic on them. Changes no number; does nothing on other systems or where the environment
+    variables of glibc's malloc are set.
+    """
+    if sys.platform != "linux" or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
+        return
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallopt"):  # another C library
+        return
+    libc.mallopt(_M_ARENA_MAX, 1)  # one heap for all threads: what one frees another can use
+    libc.mallopt(_M_MMAP_THRESHOLD, -1)
+    libc.mallopt(_M_TRIM_THRESHOLD, -1)
+    libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = (
+        ctypes.c_void_p,
+        [ctypes.c_size_t],
+        [ctypes.c_void_p],
+    )
+    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    block = libc.malloc(size)  # address space, no memory: the heap grows by it and keeps it
+    if block:
+        first = -(-block // _HUGE_PAGE_BYTES) * _HUGE_PAGE_BYTES
+        libc.madvise(first, size - _HUGE_PAGE_BYTES, _MADV_HUGEPAGE)
+        libc.free(block)
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX, _MADV_HUGEPAGE = -1, -3, -8, 14
+"""Names of options in glibc's malloc.h and Linux's mman.h."""
+_HUGE_PAGE_BYTES = 2**21
+
+
+def chosen(presets: Mapping[str, S], args: Sequence[str]) -> S:
+    """The preset that `--preset NAME` names, the first where there is no such option: defaults for `parse`."""
+    for place, arg in enumerate(args):
+        option, _, value = arg.partition("=")
+        if option == "--preset":
+            name = value or (args[place + 1] if place + 1 < len(args) else "")
+            check_choice("preset", name, presets)
+            return presets[name]
+    return next(iter(presets.values()))
+
+
+def main(
+    default: S | Mapping[str, S] | UnionType,
+    run: Callable[[S], Any],
+    description: str | None,
+    small_operations: bool = False,
+) -> None:
+    """Parses, runs, and turns what a person can mend into one line and an exit code (2: settings, 1: the rest).
+
+    `default` may be several settings by name, each with its name in a field `preset`: `--preset` selects one, and
+    further options change it. Or a union of settings' types, each a subcommand. `small_operations`: even a lone run
+    is faster in one thread.
+    """
+
+    def launch() -> None:
+        settings = parse_chosen(default, description, sys.argv[1:])
+        if hasattr(settings, "run"):
+            processes.start(settings.run)
+            devices.place(settings.run.cpu_devices, settings.run.seeds, settings.run.devices, small_operations)
+            quick.once()  # after that: it makes the devices
+        with processes.together():
+            run(settings)
+
+    reported(launch)
+
+
+def parse_chosen(default: Any, description: str | None, args: Sequence[str]) -> Any:
+    """`parse`, where `default` may be presets by name."""
+    return parse(chosen(default, args) if isinstance(default, Mapping) else default, description, args)
+
+
+def reported(run: Callable[[], Any]) -> None:
+    """Sets the process up, runs, and turns what a person can mend into one line and an exit code."""
+    try:
+        keep_freed_memory()
+        use_compilation_cache()
+        run()
+    except SettingError as error:
+        _fail(str(error), 2)
+    except UserError as error:
+        _fail(str(error), 1)
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        _fail(f"{error.strerror or error}: {error.filename or 'while writing'}; what was saved before is intact", 1)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    if processes.are_several():  # no farewell, for which the others would have to come too
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -1,0 +1,124 @@
+"""Environments that run on the device: the one module that touches gymnax.
+
+gymnax is imported when an environment is first made, for that takes seconds. Observations and rewards are float32
+whatever the environment gives; an episode that is over starts anew by itself.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from jaxgen import collectives
+from jaxgen.errors import check_choice, refuse
+
+
+class Environment(NamedTuple):
+    """An environment by its name, and what a net must know of it."""
+
+    name: str
+    gymnax: Any
+    params: Any
+    observation_shape: tuple[int, ...]
+    actions: int
+    episode_steps: int
+    """Length at which an episode is cut."""
+
+
+class Situation(NamedTuple):
+    """Where N copies of an environment stand."""
+
+    observation: Float[Array, " n *shape"]
+    inner: Any
+    """gymnax's own state of each."""
+
+
+class Outcome(NamedTuple):
+    """What one step of N copies brought."""
+
+    reward: Float[Array, " n"]
+    observation: Float[Array, " n *shape"]
+    """Where the step led to, also where a new episode has begun since."""
+    terminated: Bool[Array, " n"]
+    """The episode came to its own end: nothing follows."""
+    done: Bool[Array, " n"]
+    """The episode came to its own end, or was cut at its time limit."""
+
+
+@lru_cache
+def make(name: str) -> Environment:
+    """The environment of that name; an unknown one, or one a DQN cannot play, is a `SettingError`."""
+    import gymnax
+
+    check_choice("config.environment", name, gymnax.registered_envs)
+    try:
+        with jax.ensure_compile_time_eval():  # some make arrays, which must outlive a trace that asks for them first
+            env, params = gymnax.make(name)
+    except OSError as error:  # one of them downloads its images
+        refuse("config.environment", name, f"it cannot be made here ({error})")
+    actions, observations = env.action_space(params), env.observation_space(params)
+    if not isinstance(actions, gymnax.environments.spaces.Discrete):
+        refuse("config.environment", name, "an environment of discrete actions; this one's are continuous")
+    if not isinstance(observations, gymnax.environments.spaces.Box):
+        refuse("config.environment", name, "an environment whose observations are arrays")
+    return Environment(name, env, params, tuple(observations.shape), int(actions.n), int(params.max_steps_in_episode))
+
+
+def reset(environment: Environment, keys: Key[Array, " n"]) -> Situation:
+    """The first situations of as many copies as there are keys."""
+    with jax.numpy_dtype_promotion("standard"):  # gymnax writes booleans into arrays of numbers
+        observation, inner = jax.vmap(environment.gymnax.reset, in_axes=(0, None))(keys, environment.params)
+    return Situation(
+        observation.astype(jnp.float32), jax.tree.map(lambda x: lax.convert_element_type(x, x.dtype), inner)
+    )
+
+
+def step(
+    environment: Environment, keys: Key[Array, " n"], situation: Situation, actions: Int[Array, " n"]
+) -> tuple[Situation, Outcome]:
+    """One step of every copy; those whose episode is over stand at the start of the next."""
+    play_on = jax.vmap(environment.gymnax.step, in_axes=(0, 0, 0, None))
+    with jax.numpy_dtype_promotion("standard"):  # gymnax multiplies numbers by integer actions and by booleans
+        observation, inner, reward, terminated, truncated, info = play_on(
+            keys, situation.inner, actions, environment.params
+        )
+    inner = jax.tree.map(lambda new, old: new.astype(old.dtype), inner, situation.inner)
+    reached = info["final_observation"].astype(jnp.float32)
+    outcome = Outcome(reward.astype(jnp.float32), reached, terminated, terminated | truncated)
+    return Situation(observation.astype(jnp.float32), inner), outcome
+
+
+def play(
+    environment: Environment,
+    policy: Callable[[Float[Array, " n *shape"]], Int[Array, " n"]],
+    key: Array,
+    episodes: int,
+    axis_name: str | None = None,
+) -> tuple[Float[Array, " n"], Float[Array, "t n *shape"]]:
+    """Returns of fresh episodes played by a policy side by side, and what was seen in them (zeros once over).
+
+    With `axis_name` each device plays its share of them, has seen those, and is told of all returns.
+    """
+    reset_key, step_key = jax.random.split(key)
+    start = reset(environment, collectives.local_shard(jax.random.split(reset_key, episodes), axis_name))
+    played = episodes // collectives.size(axis_name)
+
+    def one(carry: tuple[Any, Array, Array], t: Array) -> tuple[tuple[Any, Array, Array], Array]:
+        situation, returns, alive = carry
+        keys = collectives.local_shard(jax.random.split(jax.random.fold_in(step_key, t), episodes), axis_name)
+        seen = jnp.where(_like(alive, situation.observation), situation.observation, 0)
+        situation, outcome = step(environment, keys, situation, policy(situation.observation))
+        returns = returns + jnp.where(alive, outcome.reward, 0)
+        return (situation, returns, alive & ~outcome.done), seen
+
+    carry = (start, jnp.zeros(played), jnp.ones(played, bool))
+    (_, returns, _), seen = lax.scan(one, carry, jnp.arange(environment.episode_steps))
+    return collectives.all_gather(returns, axis_name), seen
+
+
+def _like(flags: Array, values: Array) -> Array:
+    return flags.reshape(flags.shape + (1,) * (values.ndim - flags.ndim))

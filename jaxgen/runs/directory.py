@@ -1,0 +1,178 @@
+"""A run directory, complete in itself.
+
+settings.json      experiment, every setting, the data set's name and version, the members of a population
+sessions.json      for each process that worked on it: command, versions, revision, processor, devices, options of JAX
+metrics.jsonl      one row a logging interval and one an evaluation
+checkpoints/       orbax; figures/; tensorboard/ on request
+result.json        written last: the run is finished
+"""
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxgen.data.cache import warn
+from jaxgen.data.dataset import Dataset
+from jaxgen.engine import lock as lock_lib
+from jaxgen.engine import machine
+from jaxgen.engine.loop import named_leaves
+from jaxgen.engine.members import Members
+from jaxgen.errors import SettingError, UserError
+from jaxgen.runs import settings as settings_lib
+from jaxgen.runs.files import read_json, write_json
+
+
+class RunDirectory:
+    """An open run directory; only one process holds it at a time."""
+
+    def __init__(self, path: Path, lock: lock_lib.Lock) -> None:
+        self.path = path
+        self._lock = lock
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def figures(self) -> Path:
+        """Folder of the figures."""
+        return self.path / "figures"
+
+    @property
+    def metrics(self) -> Path:
+        """File of the logged rows."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def result(self) -> Path:
+        """File that says that the run is finished."""
+        return self.path / "result.json"
+
+    def close(self) -> None:
+        """Lets other processes have it."""
+        self._lock.release()
+
+
+def _lock(path: Path) -> lock_lib.Lock:
+    lock = lock_lib.attempt(path / ".lock")
+    if lock is None:
+        raise UserError(f"{path} is in use by another process; wait for it or give another run.name")
+    return lock
+
+
+def _command() -> str:
+    return shlex.join(["python", *sys.argv])
+
+
+def _git_revision() -> str | None:
+    """The checkout's revision, `+` behind it where files differ from it; None outside a checkout."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        revision = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return revision.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def _session() -> dict[str, Any]:
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "command": _command(),
+        "git_revision": _git_revision(),
+        **machine.description(),
+    }
+
+
+def find(experiment: str, settings: Any, members: Members | None = None) -> Path | None:
+    """The existing run directory that `settings` names, after a check that they fit it; None for a new run."""
+    run = settings.run
+    path = None if run.name is None else run.root / run.name
+    if path is None or not path.exists():
+        return None
+    if not (path / "settings.json").exists():
+        raise UserError(f"{path} exists and is no run directory (it has no settings.json); give another run.name")
+    saved = read_json(path / "settings.json")
+    if saved["experiment"] != experiment:
+        raise SettingError(f"{path} is a run of {saved['experiment']}, not of {experiment}; give another run.name")
+    changed = settings_lib.differences(saved["settings"], settings_lib.to_dict(settings))
+    if saved.get("members") != _describe_members(members):
+        changed.append("its members")
+    if changed:
+        raise SettingError(
+            f"{path} exists with other settings ({'; '.join(changed)}); give another run.name, or continue it with "
+            f"its own: {read_json(path / 'sessions.json')[0]['command']}"
+        )
+    return path
+
+
+def create(experiment: str, run: settings_lib.RunSettings) -> Path:
+    """The folder `run.name`, made if it is not there; without a name a new one, the experiment's and a number."""
+    run.root.mkdir(parents=True, exist_ok=True)
+    if run.name is not None:
+        (run.root / run.name).mkdir(exist_ok=True)
+        return run.root / run.name
+    number = 1
+    while True:
+        path = run.root / f"{experiment}-{number:03d}"
+        try:
+            path.mkdir()
+            return path
+        except FileExistsError:
+            number += 1
+
+
+def _describe_members(members: Members | None) -> dict[str, Any] | None:
+    if members is None:
+        return None
+    hparams = {name: np.asarray(leaf).tolist() for name, leaf in named_leaves(members.hparams).items()}
+    return {"seeds": list(members.seeds), "hparams": hparams}
+
+
+def describe(dataset: Dataset | None) -> dict[str, Any] | None:
+    """The data set as it stands in `settings.json`."""
+    if dataset is None:
+        return None
+    return {
+        "name": dataset.name,
+        "version": dataset.version,
+        "train": len(dataset.train.labels),
+        "test": len(dataset.test.labels),
+        "image_shape": list(dataset.image_shape),
+    }
+
+
+def open_run(
+    experiment: str, settings: Any, data: dict[str, Any] | None, members: Members | None = None
+) -> RunDirectory:
+    """Creates or reopens the run directory; `data` describes the data set and must be what it was."""
+    path = find(experiment, settings, members)
+    new = path is None
+    if path is None:
+        path = create(experiment, settings.run)
+    lock = _lock(path)
+    if not new:
+        saved = read_json(path / "settings.json")["data"]
+        if saved != data:
+            raise UserError(f"{path} was trained on {saved}, the data are now {data}; give another run.name")
+    record = {"experiment": experiment, "settings": settings_lib.to_dict(settings), "data": data}
+    if members is not None:
+        record["members"] = _describe_members(members)
+    sessions_file = path / "sessions.json"
+    sessions = read_json(sessions_file) if sessions_file.exists() else []
+    session = _session()
+    if sessions and (path / "checkpoints").exists():
+        warning = machine.warning(sessions[-1], session)
+        if warning:
+            warn(f"{path} continues: {warning}")
+    write_json(sessions_file, [*sessions, session])
+    write_json(path / "settings.json", record)
+    os.makedirs(path / "figures", exist_ok=True)
+    return RunDirectory(path, lock)

@@ -1,0 +1,72 @@
+"""Logged rows: JSON lines always, TensorBoard event files on request."""
+
+import json
+from pathlib import Path
+from typing import IO, Any
+
+from jaxgen.runs.files import write_atomically
+
+Row = dict[str, Any]
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a metrics file; a half-written last line (the process was killed) is left out."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+def running_means(rows: list[Row], name: str) -> dict[int, float]:
+    """The mean of a logged interval mean over all steps since the start, by the step it reaches to."""
+    means, total, last = {}, 0.0, 0
+    for row in rows:
+        if name in row:
+            total += row[name] * (row["step"] - last)
+            last = row["step"]
+            means[last] = total / last
+    return means
+
+
+class MetricsLog:
+    """Appends rows to `path`, after dropping those a resumed run will write again; without one, only keeps them."""
+
+    def __init__(self, path: Path | None, step: int, tensorboard: Path | None) -> None:
+        self.rows: list[Row] = []
+        self._file: IO[str] | None = None
+        self._events: Any = None
+        if path is None:
+            return
+        self.rows = [row for row in read(path) if row["step"] <= step and not row.get("partial")]
+        write_atomically(path, "".join(json.dumps(row) + "\n" for row in self.rows))
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - open as long as the run
+        if tensorboard is not None:
+            from tensorboardX import SummaryWriter  # 0.3 s, only where asked for
+
+            self._events = SummaryWriter(str(tensorboard), purge_step=step + 1)
+
+    def write(self, row: Row) -> None:
+        """Adds one row: `step` and numbers whose names contain a slash, as `train/loss` (lists, one a member)."""
+        self.rows.append(row)
+        if self._file is not None:
+            self._file.write(json.dumps(row) + "\n")
+            self._file.flush()
+        if self._events is not None:
+            for name, value in row.items():
+                if "/" in name and isinstance(value, list):
+                    members = {str(i): x for i, x in enumerate(value) if x is not None}
+                    self._events.add_scalars(name, members, row["step"])
+                elif "/" in name:
+                    self._events.add_scalar(name, value, row["step"])
+
+    def close(self) -> None:
+        """Flushes and closes the files."""
+        if self._file is not None:
+            self._file.close()
+        if self._events is not None:
+            self._events.close()

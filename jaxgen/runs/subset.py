@@ -1,0 +1,58 @@
+"""A population that goes on with some of its members: their part of its run directory as one of its own."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxgen.errors import UserError
+from jaxgen.runs import metrics
+from jaxgen.runs.checkpoint import Checkpoints
+from jaxgen.runs.files import read_json, write_atomically, write_json
+
+
+def subset(path: Path, new: Path, places: Sequence[int]) -> None:
+    """Makes `new` what `path`, a run of many members, would be if only those at `places` had been trained.
+
+    `train` then continues `new` from the newest checkpoint of `path`, bit for bit as it would have gone on. Appears
+    at once or not at all.
+    """
+    temporary = new.with_name(f".{new.name}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    record = read_json(path / "settings.json")
+    record["settings"]["run"]["name"] = new.name
+    record["members"] = {
+        "seeds": _take(record["members"]["seeds"], places),
+        "hparams": {name: _take(values, places) for name, values in record["members"]["hparams"].items()},
+    }
+    write_json(temporary / "settings.json", record)
+    shutil.copy(path / "sessions.json", temporary / "sessions.json")
+    rows = [
+        {name: _take(value, places) if isinstance(value, list) else value for name, value in row.items()}
+        for row in metrics.read(path / "metrics.jsonl")
+    ]
+    write_atomically(temporary / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    _copy_checkpoint(path / "checkpoints", temporary / "checkpoints", places)
+    temporary.rename(new)
+
+
+def _take(values: Sequence[Any], places: Sequence[int]) -> list[Any]:
+    return [values[place] for place in places]
+
+
+def _copy_checkpoint(old: Path, new: Path, places: Sequence[int]) -> None:
+    source = Checkpoints(old, 1)
+    try:
+        found = source.newest()
+    finally:
+        source.close()
+    if found is None:
+        raise UserError(f"{old} has no checkpoint that can be read")
+    step, arrays, meta = found
+    target = Checkpoints(new, 1)
+    try:
+        target.save(step, {name: leaf[list(places)] for name, leaf in arrays.items()}, meta)
+    finally:
+        target.close()

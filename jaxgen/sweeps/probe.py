@@ -1,0 +1,111 @@
+"""What is known of an experiment before anything compiles: its metrics, and how many members fit into memory.
+
+The memory is an estimate from the step's and the evaluation's own arrays.
+"""
+
+import math
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxgen.data import load
+from jaxgen.engine.loop import Algorithm
+from jaxgen.runs.train import fit
+from jaxgen.sweeps.axes import Point
+from jaxgen.sweeps.experiment import Experiment
+
+Data = tuple[Any, Any]
+"""Batch-like pytrees that hold the training and the test split; empty for an algorithm without data."""
+
+SHARE = 0.5
+"""Of the memory that is free, what members may take."""
+
+
+def configured(experiment: Experiment, static: Point) -> tuple[Any, Data]:
+    """The configuration with these static settings, fitted to the data they name, and the data."""
+    settings, batch = experiment.settings_with(static), experiment.algorithm.Batch
+    if not hasattr(settings, "data"):
+        return settings.config, (batch(), batch())
+    dataset = load(settings.data)
+    train, test = (batch(split.images, split.labels) for split in (dataset.train, dataset.test))
+    return fit(settings.config, dataset), (train, test)
+
+
+def _abstract(algorithm: Algorithm, config: Any, hparams: Any) -> tuple[Any, Any, Any]:
+    """The shapes of a state, a key and the hyperparameters."""
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    hparams = jax.eval_shape(lambda: jax.tree.map(jnp.float32, hparams))
+    return jax.eval_shape(partial(algorithm.init, config=config), key, hparams), key, hparams
+
+
+def member_bytes(algorithm: Algorithm, config: Any, hparams: Any, data: Data) -> int:
+    """Bytes one member takes while it trains or is evaluated: state, the arrays alive at once, a spare state."""
+    state, key, hparams = _abstract(algorithm, config, hparams)
+    batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((config.batch_size, *x.shape[1:]), x.dtype), data[0])
+    step = jax.make_jaxpr(partial(algorithm.step, config=config))(state, batch, key, hparams).jaxpr
+    evaluate = jax.make_jaxpr(partial(algorithm.evaluate, config=config))(state, data[1], key, hparams).jaxpr
+    shared = sum(_bytes(leaf) for leaf in jax.tree.leaves(data[1]))  # the test split is there once, for all members
+    return max(_peak(step), _peak(evaluate) - shared) + sum(_bytes(leaf) for leaf in jax.tree.leaves(state))
+
+
+def metric_names(algorithm: Algorithm, config: Any, hparams: Any, data: Data) -> list[str]:
+    """What `evaluate` reports, as it is logged."""
+    state, key, hparams = _abstract(algorithm, config, hparams)
+    return [
+        f"test/{name}"
+        for name in jax.eval_shape(partial(algorithm.evaluate, config=config), state, data[1], key, hparams)
+    ]
+
+
+def _bytes(array: Any) -> int:
+    return math.prod(array.shape) * getattr(array.dtype, "itemsize", 4) if hasattr(array, "shape") else 0
+
+
+def _peak(jaxpr: Any) -> int:
+    """Most bytes alive at once if every equation ran by itself, in order; a called program's own on top."""
+    last = {var: i for i, eqn in enumerate(jaxpr.eqns) for var in eqn.invars if not hasattr(var, "val")}
+    last |= {var: len(jaxpr.eqns) for var in jaxpr.outvars if not hasattr(var, "val")}
+    alive = {var: _bytes(var.aval) for var in [*jaxpr.invars, *jaxpr.constvars]}
+    peak = total = sum(alive.values())
+    for i, eqn in enumerate(jaxpr.eqns):
+        within = max((_peak(inner) - sum(_bytes(v.aval) for v in inner.invars) for inner in _called(eqn)), default=0)
+        for var in eqn.outvars:
+            alive[var] = _bytes(var.aval)
+            total += alive[var]
+        peak = max(peak, total + max(within, 0))
+        for var in [
+            v for v in {*eqn.outvars, *(v for v in eqn.invars if not hasattr(v, "val"))} if last.get(v, i) <= i
+        ]:
+            total -= alive.pop(var, 0)
+    return peak
+
+
+def _called(eqn: Any) -> Iterator[Any]:
+    for value in jax.tree.leaves(
+        list(eqn.params.values()), is_leaf=lambda x: hasattr(x, "jaxpr") or hasattr(x, "eqns")
+    ):
+        if hasattr(value, "eqns"):
+            yield value
+        elif hasattr(value, "jaxpr"):
+            yield value.jaxpr
+
+
+def free_bytes() -> int:
+    """Free memory of all devices together; on a processor, of the machine."""
+    limits = [device.memory_stats() for device in jax.local_devices()]
+    if all(limits) and all("bytes_limit" in limit for limit in limits):
+        return sum(limit["bytes_limit"] - limit["bytes_in_use"] for limit in limits)
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return 4 * 2**30
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+
+
+def largest_group(of_one: int) -> int:
+    """Members that fit, at least one."""
+    return max(1, int(SHARE * free_bytes()) // max(1, of_one))

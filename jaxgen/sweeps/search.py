@@ -1,0 +1,115 @@
+"""One worker of a search: asks for batches of trials and trains them until there are as many as wanted."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from optuna.trial import FrozenTrial, TrialState
+
+from jaxgen.errors import SettingError, UserError
+from jaxgen.report import search as figures
+from jaxgen.report.sweep import Objective
+from jaxgen.runs.files import read_json, write_json
+from jaxgen.sweeps import cluster, fields, plan, space, table, trials
+from jaxgen.sweeps import experiment as experiment_lib
+from jaxgen.sweeps.experiment import Experiment
+from jaxgen.sweeps.study import Study
+
+
+class Plan(NamedTuple):
+    """How a study is searched."""
+
+    trials: int
+    """Trials in all, of all workers and sessions."""
+    batch: int
+    """Trials of one program."""
+    sampler: str
+    pruner: str
+    seed: int
+
+
+def work(study: Study, experiment: Experiment, known: Mapping[str, Any], wanted: Plan, by: Objective) -> None:
+    """First what dead workers have left, then new trials, until no more are wanted."""
+    while True:
+        batches = (
+            [taken] if (taken := study.claim()) else study.ask(wanted.batch, wanted.trials, wanted.sampler, wanted.seed)
+        )
+        if not batches:
+            return
+        for batch in batches:
+            said = "goes on" if taken else "begins"
+            print(f"worker {study.worker}: a batch of {len(batch)} trials from {batch[0].number} {said}")
+            trials.run(study, experiment, known, batch, by)
+            print(_score(study.members(batch[0].number), by))
+
+
+def work_as_task(
+    script: Path, args: Sequence[str], axes: Sequence[str], directory: Path, wanted: Plan, by: Objective, cpus: int
+) -> None:
+    """A worker in a process of its own, on a machine that shares the study's disk."""
+    cluster.prepare(wanted.batch, cpus)
+    experiment = experiment_lib.load(script, args)
+    known = fields.hints(experiment.settings)
+    with Study(directory, experiment.name, space.parse(axes, known), by.maximize, wanted.pruner) as study:
+        work(study, experiment, known, wanted, by)
+
+
+def _score(batch: Sequence[FrozenTrial], by: Objective) -> str:
+    done = [trial.values[0] for trial in batch if trial.state == TrialState.COMPLETE]
+    pruned = sum(trial.state == TrialState.PRUNED for trial in batch)
+    best = f", best {by.metric} {(max if by.maximize else min)(done):.4f}" if done else ""
+    lost = len(batch) - len(done) - pruned
+    return f"  {len(done)} complete, {pruned} pruned{f', {lost} diverged' if lost else ''}{best}"
+
+
+def check_space(experiment: Experiment, axes: space.Space, known: Mapping[str, Any]) -> None:
+    """Refuses bounds and choices that the experiment does not allow, each by itself."""
+    for name, distribution in axes.items():
+        found = getattr(distribution, "choices", None)
+        ends = found if found is not None else (distribution.low, distribution.high)  # type: ignore[attr-defined]
+        plan.check(experiment, [space.point({name: end}, axes, known) for end in ends])
+
+
+def check_same(directory: Path, experiment: Experiment, axes: Sequence[str], by: Objective, command: str) -> None:
+    """Writes what the study is of, or refuses to go on with another one's."""
+    path = directory / "search.json"
+    record = {
+        "experiment": experiment.name,
+        "options": table.options(experiment),
+        "axes": list(axes),
+        "metric": by.metric,
+        "maximize": by.maximize,
+    }
+    if path.exists():
+        saved = read_json(path)
+        changed = [f"{name}: {saved[name]} -> {record[name]}" for name in record if saved[name] != record[name]]
+        if changed:
+            raise SettingError(f"{directory} is another search ({'; '.join(changed)}); give another --run.name")
+    elif any(directory.iterdir()):
+        raise UserError(f"{directory} exists and is no search (it has no search.json); give another --run.name")
+    else:
+        write_json(path, {**record, "command": command})
+
+
+def report(study: Study, experiment: Experiment, known: Mapping[str, Any], by: Objective) -> None:
+    """The table of all trials, Optuna's figures, the best trial and how to run it alone."""
+    rows = [_row(trial) for trial in study.trials()]
+    written = table.write(rows, study.directory)
+    running = sum(row["state"] == "RUNNING" for row in rows)
+    states = {state: sum(row["state"] == state for row in rows) for state in sorted({row["state"] for row in rows})}
+    print(", ".join(f"{count} {state.lower()}" for state, count in states.items()))
+    if running:
+        print("other workers are still at it: the last of them writes the final table and figures")
+    if "COMPLETE" in states:
+        best = study.optuna.best_trial
+        print(f"best: {by.metric} {best.value:.4f} of trial {best.number}; alone it is")
+        print(f"  {table.command(experiment, space.point(best.params, study.space, known))}")
+    for line in figures.draw(study.optuna, study.directory / "figures", by.metric):
+        print(line)
+    print(f"{', '.join(map(str, written))}; figures in {study.directory / 'figures'}")
+
+
+def _row(trial: FrozenTrial) -> dict[str, Any]:
+    seconds = trial.duration.total_seconds() if trial.duration is not None else None
+    head = {"trial": trial.number, "state": trial.state.name, "value": trial.value, **trial.params}
+    return {**head, "evaluations": len(trial.intermediate_values), "seconds": seconds}

@@ -1,0 +1,189 @@
+"""An Optuna study on disk that several workers share, and that survives the death of any of them.
+
+Trials are numbered by the study; a worker takes them in batches under a lock, and holds a lock of its own as long as it
+lives: trials of a worker whose lock is free again are taken over by whoever sees them first, and go on from their last
+checkpoint. So no trial is lost, and none run twice.
+"""
+
+import contextlib
+import uuid
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import FrozenTrial, TrialState
+
+from jaxgen.engine import lock
+from jaxgen.sweeps import plan
+from jaxgen.sweeps.space import Space
+
+SAMPLERS = ("tpe", "random")
+PRUNERS = ("median", "halving", "none")
+WORKER, BATCH, LOST = "worker", "batch", "lost"
+"""Attributes of a trial: who runs it, the run it is a member of, and that it never began."""
+
+
+class _JournalLock(JournalFileOpenLock):
+    """A lock that ends with the process that holds it: Optuna's own hold others up for half a minute after a kill."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+        self._lock: lock.Lock | None = None
+
+    def acquire(self) -> bool:
+        self._lock = lock.acquire(self._path)
+        return True
+
+    def release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+
+class Study:
+    """The study in `directory`, as one worker has it; a context manager."""
+
+    def __init__(self, directory: Path, name: str, space: Space, maximize: bool, pruner: str) -> None:
+        self.directory, self.space = directory, space
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+        path = str(directory / "journal.log")
+        storage = JournalStorage(JournalFileBackend(path, lock_obj=_JournalLock(directory / ".journal-lock")))
+        with self._locked():
+            self.optuna = optuna.create_study(
+                study_name=name,
+                storage=storage,
+                direction="maximize" if maximize else "minimize",
+                pruner=_pruner(pruner),
+                load_if_exists=True,
+            )
+        self.worker, self._alive = self._register()
+        self._session = uuid.uuid4().hex
+
+    def __enter__(self) -> "Study":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Says that this worker is gone."""
+        self._alive.release()
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        held = lock.acquire(self.directory / ".study-lock")
+        try:
+            yield
+        finally:
+            held.release()
+
+    def _register(self) -> tuple[int, lock.Lock]:
+        """The lowest number no living worker has, and the lock that holds it."""
+        number = 0
+        while (alive := self._try(number)) is None:
+            number += 1
+        return number, alive
+
+    def _try(self, worker: int) -> lock.Lock | None:
+        """The worker's lock, if nobody has it."""
+        folder = self.directory / "workers"
+        folder.mkdir(exist_ok=True)
+        return lock.attempt(folder / f"{worker}.lock")
+
+    def claim(self) -> list[FrozenTrial]:
+        """The trials of one batch whose worker has died, now this worker's.
+
+        A trial that never got as far as a batch is closed, and its parameters are asked for again.
+        """
+        with self._locked():
+            orphans = [trial for trial in self._trials(TrialState.RUNNING) if self._is_orphan(trial)]
+            for trial in orphans:
+                if BATCH not in trial.user_attrs:
+                    self._requeue(trial)
+            batches = sorted({t.user_attrs[BATCH] for t in orphans if BATCH in t.user_attrs})
+            taken = [t for t in orphans if batches and t.user_attrs.get(BATCH) == batches[0]]
+            for trial in taken:
+                self._own(trial)
+            return self.members(batches[0]) if taken else []
+
+    def _is_orphan(self, trial: FrozenTrial) -> bool:
+        worker = trial.user_attrs.get(WORKER)
+        if worker is None:  # killed between two lines of the journal, for asking is done under the lock
+            return True
+        if worker["number"] == self.worker:  # of one that had this number before
+            return worker["session"] != self._session
+        alive = self._try(worker["number"])
+        if alive is not None:
+            alive.release()
+        return alive is not None
+
+    def _own(self, trial: FrozenTrial) -> None:
+        self.handle(trial).set_user_attr(WORKER, {"number": self.worker, "session": self._session})
+
+    def _requeue(self, trial: FrozenTrial) -> None:
+        self.handle(trial).set_user_attr(LOST, True)
+        self.optuna.tell(trial.number, state=TrialState.FAIL)
+        if trial.params:
+            self.optuna.enqueue_trial(trial.params)
+
+    def ask(self, count: int, total: int, sampler: str, seed: int) -> list[list[FrozenTrial]]:
+        """Up to `count` new trials, no more than make `total`, in batches that share their static settings.
+
+        The first decides the static settings of all, so that one program serves them.
+        """
+        with self._locked():
+            known = [trial for trial in self._trials() if LOST not in trial.user_attrs]
+            waiting = sum(trial.state == TrialState.WAITING for trial in known)
+            begun = len(known) - waiting
+            base = _sampler(sampler, seed, begun)
+            asked: list[FrozenTrial] = []
+            for _ in range(min(count, total - begun)):
+                fixed = {k: v for k, v in asked[0].params.items() if not plan.is_traced(k)} if asked else {}
+                self.optuna.sampler = optuna.samplers.PartialFixedSampler(fixed, base) if fixed else base
+                new = self.optuna.ask(self.space)
+                new.set_user_attr(WORKER, {"number": self.worker, "session": self._session})
+                asked.append(self._trial(new.number))
+            kinds: dict[tuple[Any, ...], list[FrozenTrial]] = {}
+            for trial in asked:
+                kind = tuple((k, v) for k, v in sorted(trial.params.items()) if not plan.is_traced(k))
+                kinds.setdefault(kind, []).append(trial)
+            for batch in kinds.values():
+                for trial in batch:
+                    self.handle(trial).set_user_attr(BATCH, batch[0].number)
+            return [self.members(batch[0].number) for batch in kinds.values()]
+
+    def members(self, batch: int) -> list[FrozenTrial]:
+        """All trials of a batch, finished or not, in their order."""
+        return [trial for trial in self._trials() if trial.user_attrs.get(BATCH) == batch]
+
+    def handle(self, trial: FrozenTrial) -> optuna.Trial:
+        """The trial as one that can report."""
+        return optuna.Trial(self.optuna, trial._trial_id)
+
+    def _trial(self, number: int) -> FrozenTrial:
+        return next(trial for trial in self._trials() if trial.number == number)
+
+    def _trials(self, *states: TrialState) -> list[FrozenTrial]:
+        return self.optuna.get_trials(deepcopy=False, states=states or None)
+
+    def trials(self) -> list[FrozenTrial]:
+        """All that began."""
+        return [t for t in self._trials() if LOST not in t.user_attrs and t.state != TrialState.WAITING]
+
+
+def _sampler(name: str, seed: int, begun: int) -> optuna.samplers.BaseSampler:
+    """A sampler whose numbers depend on how many trials there are: no two batches draw the same."""
+    number = (seed * 1_000_003 + begun) % 2**32
+    if name == "random":
+        return optuna.samplers.RandomSampler(number)
+    return optuna.samplers.TPESampler(seed=number, multivariate=True, constant_liar=True)
+
+
+def _pruner(name: str) -> optuna.pruners.BasePruner:
+    if name == "median":
+        return optuna.pruners.MedianPruner(n_startup_trials=5)
+    if name == "halving":
+        return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)
+    return optuna.pruners.NopPruner()

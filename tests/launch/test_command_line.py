@@ -1,0 +1,143 @@
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pytest
+
+from jaxgen.errors import SettingError, UserError
+from jaxgen.launch import command_line
+
+
+@dataclass(frozen=True)
+class Inner:
+    learning_rate: float = 0.1
+    """Rate."""
+
+
+@dataclass(frozen=True)
+class Outer:
+    """Doc."""
+
+    inner: Inner = field(default_factory=Inner)
+    net: Literal["dense", "conv"] = "dense"
+
+
+def test_values_are_read():
+    assert command_line.parse(Outer(), None, ["--inner.learning-rate", "0.5", "--net", "conv"]) == Outer(
+        Inner(0.5), "conv"
+    )
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--inner.learning-rat", "1"], r"--inner\.learning-rat.*did you mean --inner\.learning-rate\?"),
+        (["--inner.learning-rate", "x"], r"--inner\.learning-rate.*'x'"),
+        (["--net", "dens"], r"'dens'.*'--net'.*'dense', *'conv'"),
+        (["--inner.learning-rate"], r"--inner\.learning-rate"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(args, said):
+    with pytest.raises(SettingError, match=said) as error:
+        command_line.parse(Outer(), None, args)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (SettingError("x = 1 is not allowed"), 2, "error: x = 1 is not allowed"),
+        (UserError("no data"), 1, "error: no data"),
+        (OSError(28, "No space left on device", "/a/b"), 1, "error: No space left on device: /a/b"),
+        (KeyboardInterrupt(), 130, "error: interrupted"),
+    ],
+)
+def test_what_a_person_can_mend_is_one_line_and_a_code(monkeypatch, capsys, error, code, said):
+    def run(settings):
+        raise error
+
+    monkeypatch.setattr("sys.argv", ["x.py"])
+    monkeypatch.setattr(cli, "use_compilation_cache", lambda: None)
+    with pytest.raises(SystemExit) as stop:
+        command_line.main(Outer(), run, "Doc.")
+    assert stop.value.code == code
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_a_defect_of_ours_keeps_its_trace(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["x.py"])
+    monkeypatch.setattr(cli, "use_compilation_cache", lambda: None)
+
+    def run(settings):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        command_line.main(Outer(), run, None)
+
+
+@dataclass(frozen=True)
+class Named:
+    preset: Literal["slow", "fast"] = "slow"
+    inner: Inner = field(default_factory=Inner)
+
+
+PRESETS = {"slow": Named(), "fast": Named("fast", Inner(0.9))}
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ([], Named()),
+        (["--preset", "fast"], PRESETS["fast"]),
+        (["--preset=fast", "--inner.learning-rate", "0.5"], Named("fast", Inner(0.5))),
+        (["--inner.learning-rate", "0.5"], Named("slow", Inner(0.5))),
+    ],
+)
+def test_a_preset_is_where_other_options_start(args, expected):
+    assert command_line.parse(command_line.chosen(PRESETS, args), None, args) == expected
+
+
+@pytest.mark.parametrize("args", [["--preset", "fas"], ["--preset"]])
+def test_a_preset_that_is_none_is_refused(args):
+    with pytest.raises(SettingError, match=r"preset = .*one of slow, fast"):
+        command_line.chosen(PRESETS, args)
+
+
+@pytest.mark.parametrize("args", [["inner", "--learning-rate", "0.5"], ["outer", "--net", "conv"]])
+def test_a_union_of_settings_makes_subcommands(args):
+    expected = Inner(0.5) if args[0] == "inner" else Outer(net="conv")
+    assert command_line.parse(Inner | Outer, None, args) == expected
+
+
+@pytest.mark.parametrize("args", [[], ["iner"], ["inner", "--net", "conv"]])
+def test_a_wrong_subcommand_is_one_line(args):
+    with pytest.raises(SettingError) as error:
+        command_line.parse(Inner | Outer, None, args)
+    assert "\n" not in str(error.value)
+
+
+FAULTS = """
+import resource, sys
+import numpy as np
+from jaxgen.engine import cli
+if sys.argv[1] == "keep":
+    command_line.keep_freed_memory()
+np.ones(2**23)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    np.ones(2**23)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator")
+def test_freed_memory_is_kept():
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
+    faults = {
+        how: int(subprocess.run([sys.executable, "-c", FAULTS, how], env=environment, capture_output=True).stdout)
+        for how in ("keep", "give back")
+    }
+    assert faults["keep"] < faults["give back"] / 2

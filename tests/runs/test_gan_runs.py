@@ -1,0 +1,137 @@
+"""An algorithm without a test loss, with an alarm and with classes, through the engine and read back."""
+
+import dataclasses
+import json
+import os
+import signal
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgen import data
+from jaxgen.algorithms import gan
+from jaxgen.errors import SettingError
+from jaxgen.runs import checkpoint, metrics
+from jaxgen.runs.guard import NonFiniteError
+from jaxgen.runs.restore import restore
+from jaxgen.runs.settings import RunSettings
+from jaxgen.runs.train import train
+
+pytestmark = pytest.mark.usefixtures("tiny")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    data: data.DataSettings
+    config: gan.Config
+    hparams: gan.HParams
+    run: RunSettings
+
+
+CONFIG = gan.Config(
+    image_shape=(12, 12, 1),
+    noise_size=5,
+    generator_widths=(8,),
+    discriminator_widths=(8,),
+    dropout=0.3,
+    spectral_norm=True,
+    ema=True,
+    batch_size=8,
+)
+
+
+@pytest.fixture
+def make(tmp_path):
+    def settings(config=CONFIG, hparams=None, **run):
+        run = RunSettings(**{"root": tmp_path / "runs", "name": "run", "epochs": 3, "log_every": 4, **run})
+        return Settings(data.DataSettings(source="digits"), config, hparams or gan.HParams(), run)
+
+    return settings
+
+
+def go(settings, algorithm=gan, draw=lambda drawing: None):
+    return train("gan_tiny", algorithm, settings, draw)
+
+
+def test_resumed_equals_uninterrupted_and_is_read_back(make):
+    states = []
+
+    def keep(drawing):
+        states.append(jax.device_get(drawing.state))
+
+    whole = go(make(name="whole"), draw=keep)
+
+    def stop(drawing):
+        if int(drawing.state.step) == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit):
+        go(make(name="cut", chunk_steps=3, draw_every=1), draw=stop)
+    cut = go(make(name="cut", chunk_steps=5), draw=keep)
+    assert metrics.read(whole / "metrics.jsonl") == metrics.read(cut / "metrics.jsonl")
+    chex.assert_trees_all_equal(*states)
+
+    run = restore(whole, gan, ["gan_tiny"])
+    assert (run.experiment, run.step, run.config, run.data.source) == ("gan_tiny", 18, CONFIG, "digits")
+    chex.assert_trees_all_close(run.hparams, gan.HParams())
+    chex.assert_trees_all_equal(run.state, states[0])
+
+
+def test_without_a_test_loss_no_checkpoint_is_called_the_best(make):
+    path = go(make(epochs=4, keep=2))
+    assert checkpoint.steps(path / "checkpoints") == [18, 24]
+    result = json.loads((path / "result.json").read_text())
+    assert "test/diversity" in result
+    assert "test/loss" not in result
+    assert "alarm" not in result
+
+
+class Faulty:
+    """The GAN with another evaluation."""
+
+    Config, HParams, Batch = gan.Config, gan.HParams, gan.Batch
+    validate, init, step, alarm = (staticmethod(f) for f in (gan.validate, gan.init, gan.step, gan.alarm))
+
+    def __init__(self, **changes):
+        self.changes = changes
+
+    def evaluate(self, state, batch, key, hparams, config):
+        return {
+            **gan.evaluate(state, batch, key, hparams, config),
+            **{k: jnp.float32(v) for k, v in self.changes.items()},
+        }
+
+
+def test_a_collapse_is_said_and_stands_in_the_result(make, capsys):
+    path = go(make(), algorithm=Faulty(diversity=0.01))
+    assert "warning: the generator has collapsed" in capsys.readouterr().err
+    assert "collapsed" in json.loads((path / "result.json").read_text())["alarm"]
+
+
+def test_any_test_number_that_is_not_finite_stops_the_run(make):
+    settings = make()
+    with pytest.raises(NonFiniteError, match="the test fake_logit is nan at step 6"):
+        go(settings, algorithm=Faulty(fake_logit=float("nan")))
+    assert not checkpoint.steps(settings.run.root / "run" / "checkpoints")
+
+
+def test_classes_must_be_those_of_the_data(make, tmp_path):
+    with pytest.raises(SettingError, match=r"config\.classes = 4 is not allowed: 0, or 3, the classes of tiny"):
+        go(make(dataclasses.replace(CONFIG, classes=4)))
+    assert not (tmp_path / "runs").exists()
+    go(make(dataclasses.replace(CONFIG, classes=3), epochs=1))
+
+
+def test_running_means_weigh_intervals_by_their_steps():
+    rows = [
+        {"step": 4, "x": 1.0},
+        {"step": 4, "y": 9.0},
+        {"step": 8, "x": 3.0},
+        {"step": 10, "x": 7.0, "partial": True},
+    ]
+    means = metrics.running_means(rows, "x")
+    assert list(means) == [4, 8, 10]
+    np.testing.assert_allclose(list(means.values()), [1.0, 2.0, 3.0])

@@ -1,0 +1,328 @@
+import dataclasses
+import json
+import os
+import signal
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgen.algorithms import autoencoder
+from jaxgen.engine import loop, members
+from jaxgen.engine.members import stack
+from jaxgen.errors import SettingError, UserError
+from jaxgen.runs import checkpoint, metrics
+from jaxgen.runs.guard import NonFiniteError
+from jaxgen.runs.settings import RunSettings
+from jaxgen.runs.train import train
+
+pytestmark = pytest.mark.usefixtures("tiny")
+
+
+def no_figures(drawing):
+    pass
+
+
+def go(settings, algorithm=autoencoder, draw=no_figures):
+    return train("tiny", algorithm, settings, draw)
+
+
+def final_arrays(path):
+    """Every array of the newest checkpoint, by name."""
+    import orbax.checkpoint as ocp
+
+    newest = checkpoint.steps(path / "checkpoints")[-1]
+    with ocp.StandardCheckpointer() as reader:
+        return reader.restore((path / "checkpoints" / str(newest) / "arrays").absolute())
+
+
+def assert_same_run(one, other):
+    assert metrics.read(one / "metrics.jsonl") == metrics.read(other / "metrics.jsonl")
+    jax.tree.map(np.testing.assert_array_equal, final_arrays(one), final_arrays(other))
+
+
+def test_a_run_leaves_a_complete_directory(make_settings, tmp_path):
+    drawn = []
+    path = go(make_settings(draw_every=2), draw=lambda drawing: drawn.append(drawing.directory.name))
+    assert path == tmp_path / "runs" / "run"
+    rows = metrics.read(path / "metrics.jsonl")
+    assert [row["step"] for row in rows if "train/loss" in row] == [4, 8, 12, 16, 18]
+    assert [row["step"] for row in rows if "test/loss" in row] == [6, 12, 18]
+    assert rows[-1]["partial"]
+    assert checkpoint.steps(path / "checkpoints") == [6, 12, 18]
+    assert drawn == ["epoch-0002", "figures"]
+    saved = json.loads((path / "settings.json").read_text())
+    assert saved["settings"]["hparams"]["learning_rate"] == 0.01
+    assert saved["data"]["image_shape"] == [12, 12, 1]
+    session = json.loads((path / "sessions.json").read_text())[0]
+    assert session["packages"]["jax"] == jax.__version__
+    assert {"command", "git_revision", "devices", "python"} <= session.keys()
+    result = json.loads((path / "result.json").read_text())
+    assert result["test/loss"] == rows[-2]["test/loss"]
+    assert result["train_seconds"] > 0
+    assert result["compile_seconds"] > 0
+
+
+def interrupt_at(step):
+    """A figure function that is a person pressing Ctrl-C, or a scheduler, when `step` is drawn."""
+
+    def draw(drawing):
+        if int(drawing.state.step) == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return draw
+
+
+@pytest.mark.parametrize("chunk_steps", [0, 1, 5])
+def test_resumed_equals_uninterrupted(make_settings, chunk_steps):
+    whole = go(make_settings(name="whole"))
+    with pytest.raises(SystemExit) as stop:
+        go(make_settings(name="cut", chunk_steps=3, save_every=2, draw_every=1), draw=interrupt_at(6))
+    assert stop.value.code == 143
+    cut = go(make_settings(name="cut", chunk_steps=chunk_steps, save_every=1))
+    assert_same_run(whole, cut)
+
+
+def test_ctrl_c_exits_with_130(make_settings):
+    def ctrl_c(drawing):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(SystemExit) as stop:
+        go(make_settings(draw_every=1), draw=ctrl_c)
+    assert stop.value.code == 130
+
+
+def test_more_epochs_go_on_with_a_finished_run(make_settings):
+    whole = go(make_settings(name="whole", epochs=4))
+    go(make_settings(name="longer", epochs=3))
+    assert_same_run(whole, go(make_settings(name="longer", epochs=4)))
+
+
+def test_a_finished_run_says_so(make_settings, capsys):
+    go(make_settings())
+    before = (make_settings().run.root / "run" / "sessions.json").read_text()
+    path = go(make_settings())
+    assert "is finished: test/loss" in capsys.readouterr().out
+    assert (path / "sessions.json").read_text() == before
+
+
+def test_a_damaged_newest_checkpoint_costs_only_its_steps(make_settings, capsys):
+    whole = go(make_settings(name="whole"))
+    path = go(make_settings())
+    (path / "result.json").unlink()
+    for file in (path / "checkpoints" / "18").rglob("*"):
+        if file.is_file():
+            os.truncate(file, 0)
+    assert_same_run(whole, go(make_settings()))
+    assert "checkpoint 18 is damaged" in capsys.readouterr().err
+
+
+def test_a_changed_setting_is_refused_with_the_fields(make_settings):
+    go(make_settings())
+    with pytest.raises(SettingError, match=r"hparams\.learning_rate: 0\.01 -> 0\.02; run\.seed: 0 -> 1"):
+        go(make_settings(learning_rate=0.02, seed=1))
+    with pytest.raises(SettingError, match=r"run\.epochs: 3 -> 2"):
+        go(make_settings(epochs=2))
+
+
+def test_a_run_of_another_experiment_is_refused(make_settings):
+    go(make_settings())
+    with pytest.raises(SettingError, match="is a run of tiny, not of other"):
+        train("other", autoencoder, make_settings(), no_figures)
+
+
+def test_a_folder_that_is_no_run_is_left_alone(make_settings, tmp_path):
+    (tmp_path / "runs" / "run").mkdir(parents=True)
+    with pytest.raises(UserError, match="is no run directory"):
+        go(make_settings())
+
+
+def test_names_are_numbered_when_none_is_given(make_settings):
+    assert [go(make_settings(name=None, epochs=1)).name for _ in range(2)] == ["tiny-001", "tiny-002"]
+
+
+def test_a_run_directory_has_one_owner(make_settings):
+    def second(drawing):
+        with pytest.raises(UserError, match="in use by another process"):
+            go(make_settings(epochs=4))
+
+    go(make_settings(draw_every=1), draw=second)
+
+
+class Diverging:
+    """The autoencoder, with a loss or a parameter that turns NaN in step 7."""
+
+    Config, HParams, Batch = autoencoder.Config, autoencoder.HParams, autoencoder.Batch
+    validate, init, evaluate = (staticmethod(f) for f in (autoencoder.validate, autoencoder.init, autoencoder.evaluate))
+
+    def __init__(self, what):
+        self.what = what
+
+    def step(self, state, batch, key, hparams, config):
+        bad = jnp.where(state.step == 7, jnp.nan, 0.0)
+        state, metrics = autoencoder.step(state, batch, key, hparams, config)
+        if self.what == "metrics":
+            return state, {**metrics, "loss": metrics["loss"] + bad}
+        params = {**state.params, "decoder": jax.tree.map(lambda x: x + bad, state.params["decoder"])}
+        return state._replace(params=params), metrics
+
+
+@pytest.mark.parametrize(
+    ("what", "said"), [("metrics", "step 7: first in the metrics"), ("params", r"in params\.decoder\.Dense_0\.bias")]
+)
+def test_a_non_finite_run_stops_and_is_not_saved(make_settings, what, said):
+    settings = make_settings(chunk_steps=3)
+    with pytest.raises(NonFiniteError, match=said):
+        go(settings, algorithm=Diverging(what))
+    assert checkpoint.steps(settings.run.root / "run" / "checkpoints") == [6]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"epochs": 0}, "run.epochs"),
+        ({"keep": 0}, "run.keep"),
+        ({"seed": -1}, "run.seed"),
+        ({"name": "a/b"}, "run.name"),
+        ({"learning_rate": -1.0}, "hparams.learning_rate"),
+    ],
+)
+def test_wrong_settings_fail_before_anything_is_written(make_settings, tmp_path, change, named):
+    with pytest.raises(SettingError, match=named):
+        go(make_settings(**change))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_batch_larger_than_the_data_is_refused(make_settings):
+    settings = make_settings()
+    settings = dataclasses.replace(settings, config=dataclasses.replace(settings.config, batch_size=51))
+    with pytest.raises(SettingError, match=r"config\.batch_size = 51.*at most 50"):
+        go(settings)
+
+
+def test_tensorboard_files_hold_the_rows(make_settings):
+    path = go(make_settings(tensorboard=True))
+    assert any(b"test/loss" in file.read_bytes() for file in (path / "tensorboard").iterdir())
+
+
+def test_many_seeds_are_one_program_and_equal_lone_runs(make_settings):
+    drawn = []
+    many = go(make_settings(name="many", seed=1, seeds=3), draw=drawn.append)
+    rows = metrics.read(many / "metrics.jsonl")
+    for i in range(3):
+        lone = metrics.read(go(make_settings(name=f"lone{i}", seed=1 + i)) / "metrics.jsonl")
+        assert [row["step"] for row in rows] == [row["step"] for row in lone]
+        for row, alone in zip(rows, lone, strict=True):
+            for name in row.keys() - {"step", "partial"}:
+                assert row[name][i] == pytest.approx(alone[name], rel=1e-4)
+    assert len(json.loads((many / "result.json").read_text())["test/loss"]) == 3
+    assert drawn[-1].population.members.seeds == (1, 2, 3)
+    assert drawn[-1].rows[-1]["train/loss"] == rows[-1]["train/loss"][0]
+    jax.tree.map(
+        np.testing.assert_array_equal, drawn[-1].state, jax.tree.map(lambda x: x[0], drawn[-1].population.state)
+    )
+
+
+def test_members_that_do_not_fill_the_devices_evenly(make_settings):
+    """Six on four devices: two each, the last one's places filled up and dropped."""
+    assert len(jax.devices()) == 4
+    assert members.mesh(6).size == 3
+    assert members.mesh(7).size == 4
+    whole = go(make_settings(name="seven", epochs=2, seeds=7))
+    assert len(json.loads((whole / "result.json").read_text())["test/loss"]) == 7
+    part = go(make_settings(name="four", epochs=2, seeds=4))
+    rows = [metrics.read(path / "metrics.jsonl") for path in (whole, part)]
+    assert [row["train/loss"][:4] for row in rows[0] if "train/loss" in row] == [
+        pytest.approx(row["train/loss"], rel=1e-5) for row in rows[1] if "train/loss" in row
+    ]
+    with pytest.raises(SystemExit):
+        go(make_settings(name="cut", epochs=2, seeds=7, draw_every=1), draw=interrupt_at(6))
+    assert_same_run(whole, go(make_settings(name="cut", epochs=2, seeds=7)))
+
+
+def test_a_stopped_population_goes_on_to_the_same_numbers(make_settings):
+    whole = go(make_settings(name="whole", seeds=2))
+    with pytest.raises(SystemExit):
+        go(make_settings(name="cut", seeds=2, draw_every=1), draw=interrupt_at(6))
+    assert_same_run(whole, go(make_settings(name="cut", seeds=2)))
+
+
+def test_a_diverged_member_disturbs_no_other(make_settings, capsys):
+    def of(*rates):
+        return stack([0] * len(rates), [autoencoder.HParams(learning_rate=rate) for rate in rates])
+
+    settings = make_settings(name="sound")
+    sound = metrics.read(train("tiny", autoencoder, settings, no_figures, of(0.01, 0.02)) / "metrics.jsonl")
+    settings = make_settings(name="one-diverges")
+    mixed = metrics.read(train("tiny", autoencoder, settings, no_figures, of(0.01, float("inf"))) / "metrics.jsonl")
+    assert "member 1 became non-finite at step" in capsys.readouterr().err
+    assert [row.get("train/loss", [None])[0] for row in mixed] == [row.get("train/loss", [None])[0] for row in sound]
+    assert mixed[-1]["train/loss"][1] is None
+    with pytest.raises(NonFiniteError, match="every member"):
+        train("tiny", autoencoder, make_settings(name="all"), no_figures, of(float("inf"), float("inf")))
+    with pytest.raises(SettingError, match="its members"):
+        train("tiny", autoencoder, settings, no_figures, of(0.01, 0.02))
+
+
+def test_training_ends_where_the_caller_says_so(make_settings):
+    told = []
+
+    def stop(epoch, row):
+        told.append((epoch, row["test/loss"]))
+        return epoch == 2
+
+    path = train("tiny", autoencoder, make_settings(), no_figures, stop=stop)
+    assert [epoch for epoch, _ in told] == [1, 2]
+    assert checkpoint.steps(path / "checkpoints") == [6, 12]
+    assert json.loads((path / "result.json").read_text())["test/loss"] == told[-1][1]
+
+
+class Counting:
+    """An algorithm without data: adds a random number in each step."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        steps_per_epoch: int = 5
+        batch_size: int = 1
+
+    class HParams(NamedTuple):
+        scale: float = 1.0
+
+    class Batch(NamedTuple):
+        pass
+
+    class State(NamedTuple):
+        params: jax.Array
+
+    @staticmethod
+    def validate(hparams, config):
+        pass
+
+    @classmethod
+    def init(cls, key, hparams, config):
+        return cls.State(jnp.zeros(()))
+
+    @classmethod
+    def step(cls, state, batch, key, hparams, config, *, axis_name=None):
+        return cls.State(state.params + hparams.scale * jax.random.uniform(key)), {"sum": state.params}
+
+    @staticmethod
+    def evaluate(state, batch, key, hparams, config):
+        return {"sum": state.params}
+
+
+def test_an_algorithm_without_data(tmp_path):
+    @dataclasses.dataclass(frozen=True)
+    class Settings:
+        config: Counting.Config
+        hparams: Counting.HParams
+        run: RunSettings
+
+    run = RunSettings(name="run", root=tmp_path, epochs=2, log_every=2)
+    path = train("counting", Counting, Settings(Counting.Config(), Counting.HParams(), run), no_figures)
+    rows = metrics.read(path / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [2, 4, 5, 6, 8, 10, 10]
+    keys = [jax.random.fold_in(loop.keys(0).step, t) for t in range(10)]
+    assert rows[-1]["test/sum"] == pytest.approx(float(sum(jax.random.uniform(key) for key in keys)), rel=1e-5)

@@ -6,30 +6,17 @@
 MNIST, 5 epochs: see the README for the test loss per pixel and the seconds it takes.
 """
 
-from dataclasses import dataclass, field
-
+from jaxgen import report
 from jaxgen.algorithms import autoencoder
 from jaxgen.data import DataSettings
-from jaxgen.launch import command_line
-from jaxgen.runs.settings import RunSettings
-from jaxgen.runs.train import Train, train
+from jaxgen.experiment import Experiment
+from jaxgen.runs.settings import RunSettings, Settings
 
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings of this experiment."""
-
-    data: DataSettings = field(default_factory=DataSettings)
-    config: autoencoder.Config = field(default_factory=autoencoder.Config)
-    hparams: autoencoder.HParams = field(default_factory=lambda: autoencoder.HParams(learning_rate=1e-2))
-    run: RunSettings = field(default_factory=RunSettings)
-
-
-def main(settings: Settings, train: Train = train) -> None:
-    from jaxgen.report import autoencoder as report
-
-    train("ae_mnist", autoencoder, settings, report.draw)
+CHAPTER = Settings(
+    autoencoder.Config(), autoencoder.HParams(learning_rate=1e-2), RunSettings(epochs=5), DataSettings("mnist")
+)
+EXPERIMENT = Experiment("ae_mnist", autoencoder, {"chapter": CHAPTER}, figures=report.autoencoder.draw)
 
 
 if __name__ == "__main__":
-    command_line.main(Settings(), main, __doc__)
+    EXPERIMENT.main(__doc__)

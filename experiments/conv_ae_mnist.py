@@ -6,32 +6,20 @@
 MNIST: see the README for the test loss per pixel and the seconds it takes.
 """
 
-from dataclasses import dataclass, field
-
+from jaxgen import report
 from jaxgen.algorithms import autoencoder
 from jaxgen.data import DataSettings
-from jaxgen.launch import command_line
-from jaxgen.runs.settings import RunSettings
-from jaxgen.runs.train import Train, train
+from jaxgen.experiment import Experiment
+from jaxgen.runs.settings import RunSettings, Settings
 
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings of this experiment."""
-
-    data: DataSettings = field(default_factory=DataSettings)
-    config: autoencoder.Config = field(
-        default_factory=lambda: autoencoder.Config(net="conv", optimizer="rmsprop", batch_size=64)
-    )
-    hparams: autoencoder.HParams = field(default_factory=lambda: autoencoder.HParams(learning_rate=1e-3))
-    run: RunSettings = field(default_factory=lambda: RunSettings(epochs=50))
-
-
-def main(settings: Settings, train: Train = train) -> None:
-    from jaxgen.report import autoencoder as report
-
-    train("conv_ae_mnist", autoencoder, settings, report.draw)
+CHAPTER = Settings(
+    autoencoder.Config(net="conv", optimizer="rmsprop", batch_size=64),
+    autoencoder.HParams(learning_rate=1e-3),
+    RunSettings(epochs=50),
+    DataSettings("mnist"),
+)
+EXPERIMENT = Experiment("conv_ae_mnist", autoencoder, {"chapter": CHAPTER}, figures=report.autoencoder.draw)
 
 
 if __name__ == "__main__":
-    command_line.main(Settings(), main, __doc__)
+    EXPERIMENT.main(__doc__)

@@ -11,30 +11,13 @@ It names no learning rate; 2e-3 is the default of its R package (keras up to 2.9
 Where there are several cores and seeds, seeds are placed on cores. See the README for returns and seconds.
 """
 
-import dataclasses
-from dataclasses import dataclass, field
-from typing import Literal
-
+from jaxgen import report
 from jaxgen.algorithms import dqn
-from jaxgen.launch import command_line
-from jaxgen.runs import settings as settings_lib
-from jaxgen.runs.settings import RunSettings
-from jaxgen.runs.train import Train, train
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings of this experiment."""
-
-    preset: Literal["solve", "chapter"] = "solve"
-    """Settings to start from; every other option changes them."""
-    config: dqn.Config = field(default_factory=dqn.Config)
-    hparams: dqn.HParams = field(default_factory=dqn.HParams)
-    run: RunSettings = field(default_factory=RunSettings)
-
+from jaxgen.experiment import Experiment
+from jaxgen.runs.settings import RunSettings, Settings
 
 SOLVE = Settings(
-    config=dqn.Config(
+    dqn.Config(
         envs=10,
         updates=2,
         batch_size=64,
@@ -50,12 +33,11 @@ SOLVE = Settings(
         evaluation_episodes=100,
         steps_per_epoch=500,
     ),
-    hparams=dqn.HParams(learning_rate=5e-4, epsilon_steps=50_000.0, epsilon_end=0.02),
-    run=RunSettings(epochs=20, save_every=10),
+    dqn.HParams(learning_rate=5e-4, epsilon_steps=50_000.0, epsilon_end=0.02),
+    RunSettings(epochs=20),
 )
 CHAPTER = Settings(
-    preset="chapter",
-    config=dqn.Config(
+    dqn.Config(
         envs=1,
         batch_size=32,
         replay_size=8_000,
@@ -70,7 +52,7 @@ CHAPTER = Settings(
         steps_per_epoch=2_500,
     ),
     # Epsilon is multiplied by 0.995 at every step: from 0.95 it has come to 0.01 after 908.5 of them.
-    hparams=dqn.HParams(
+    dqn.HParams(
         learning_rate=2e-3,
         gamma=0.95,
         epsilon_start=0.95,
@@ -79,23 +61,17 @@ CHAPTER = Settings(
         termination_reward=-11.0,
     ),
     # 100 episodes of at most 500 steps; a seed that has played 100 learns nothing more.
-    run=RunSettings(epochs=20, save_every=10),
+    RunSettings(epochs=20),
 )
-PRESETS = {"solve": SOLVE, "chapter": CHAPTER}
-
-
-def main(settings: Settings, train: Train = train) -> None:
-    config, run = settings.config, settings.run
-    settings_lib.validate(run)
-    steps = run.epochs * config.steps_per_epoch
-    dqn.check_budget(config, steps)
-    if config.schedule != "constant" and not settings.hparams.schedule_steps:
-        hparams = dataclasses.replace(settings.hparams, schedule_steps=float(steps * config.updates))
-        settings = dataclasses.replace(settings, hparams=hparams)
-    from jaxgen.report import dqn as report
-
-    report.summarize(train("dqn_cartpole", dqn, settings, report.draw), config)
+EXPERIMENT = Experiment(
+    "dqn_cartpole",
+    dqn,
+    {"solve": SOLVE, "chapter": CHAPTER},
+    figures=report.dqn.draw,
+    summarize=report.dqn.summarize,
+    describe=report.dqn.describe,
+)
 
 
 if __name__ == "__main__":
-    command_line.main(PRESETS, main, __doc__, small_operations=True)
+    EXPERIMENT.main(__doc__)

@@ -27,7 +27,7 @@ class Settings:
     """What to evaluate."""
 
     run_dir: tyro.conf.Positional[Path] = Path("runs/gan_mnist-001")
-    """Directory of a finished run of gan_mnist or gan_flowers."""
+    """Directory of a run whose model draws samples."""
     samples: int = 10_000
     """Samples to draw, compared with the whole test split."""
     seed: int = 0
@@ -80,22 +80,25 @@ def main(settings: Settings) -> None:
         check_at_least("classifier_updates", settings.classifier_updates, 1)
         if settings.features is not None:
             refuse("classifier_updates", settings.classifier_updates, "none with features, which is trained already")
-    import jax
 
+    from jaxgen import contract
     from jaxgen import data as data_lib
-    from jaxgen.algorithms import gan
+    from jaxgen.errors import UserError
     from jaxgen.evaluation import classifier, generator
-    from jaxgen.runs.files import write_json
-    from jaxgen.runs.restore import restore
+    from jaxgen.files import write_json
+    from jaxgen.runs.load import load
 
-    run = restore(settings.run_dir, gan, ("gan_mnist", "gan_flowers"))
-    dataset = run.dataset
-    if run.data.train_on_all:
-        dataset = data_lib.load(dataclasses.replace(run.data, train_on_all=False))
-    sample = jax.jit(partial(gan.sample, run.state, count=settings.samples, config=run.config))
+    run = load(settings.run_dir)
+    if not contract.supports(run.algorithm, "sample"):
+        raise UserError(f"{settings.run_dir} is a run of {contract.name_of(run.algorithm)}, which draws no samples")
+    dataset = run.data()
+    train_on_all = dataset.settings.train_on_all
+    if train_on_all:
+        dataset = data_lib.load(dataclasses.replace(dataset.settings, train_on_all=False))
+    sample = partial(run.sample, count=settings.samples)
     judge = classifier.load(dataset, settings.features, settings.classifier_updates)
     result = generator.evaluate(sample, dataset, judge, settings.seed)
-    result = {"run": str(settings.run_dir), "step": run.step, "trained_on_test_images": run.data.train_on_all, **result}
+    result = {"run": str(settings.run_dir), "step": run.step, "trained_on_test_images": train_on_all, **result}
     name = "evaluation.json" if settings.seed == 0 else f"evaluation-seed-{settings.seed}.json"
     write_json(settings.run_dir / name, result)
     print(f"{settings.run_dir}, step {run.step}, {dataset.name}")
@@ -105,7 +108,7 @@ def main(settings: Settings) -> None:
         print(
             f"  scores hold for this machine's feature net only: to compare elsewhere, {keep} and give it as --features"
         )
-    if run.data.train_on_all:
+    if train_on_all:
         print("  it was trained on the test images too")
     if result["alarm"]:
         print(f"  warning: {result['alarm']}")

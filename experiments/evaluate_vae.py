@@ -43,8 +43,8 @@ def main(settings: Settings) -> None:
     from jaxgen.algorithms import vae
     from jaxgen.evaluation import likelihood
     from jaxgen.evaluation import vae as evaluation
-    from jaxgen.runs.files import write_json
-    from jaxgen.runs.restore import restore
+    from jaxgen.files import write_json
+    from jaxgen.runs.load import load
 
     likelihood.check_samples(settings.samples)
     check_at_least("seed", settings.seed, 0)
@@ -52,16 +52,19 @@ def main(settings: Settings) -> None:
         check_at_least("images", settings.images, 2)
     if settings.path == Path():
         raise UserError("name the run directory: python experiments/evaluate_vae.py RUN_DIR")
-    run = restore(settings.path, vae)
+    run = load(settings.path, algorithm=vae)
+    dataset = run.data()
     budget: Any = {"samples": settings.samples, "images": settings.images, "seed": settings.seed}
-    conditions = evaluation.conditions(run.dataset, run.config, **budget)
+    conditions = evaluation.conditions(dataset, run.config, **budget)
     others = None if settings.against is None else evaluation.read_values(settings.against, conditions)
-    results, values = evaluation.evaluate(run.state.params, run.dataset, run.hparams, run.config, **budget)
+    results, values = evaluation.evaluate(run.weights, dataset, run.hparams, run.config, **budget)
     if others is not None:
         results["against"] = {"run": str(settings.against), **likelihood.paired_difference(values, others)}
-    evaluation.write_values(run.path, conditions, values)
-    write_json(run.path / "evaluation.json", {"experiment": run.experiment, "data": run.dataset.name, **results})
-    print(f"{run.path}: {run.dataset.name}, {evaluation.table(results)}")
+    evaluation.write_values(settings.path, conditions, values)
+    write_json(settings.path / "evaluation.json", {"experiment": run.experiment, "data": dataset.name, **results})
+    print(f"{settings.path}: {dataset.name}, {evaluation.table(results)}")
+    if run.status != "finished":
+        print(f"  not finished: this is its state after {run.step} steps")
 
 
 if __name__ == "__main__":

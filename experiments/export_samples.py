@@ -7,7 +7,6 @@ The same seed gives the same files.
 """
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import tyro
@@ -21,7 +20,7 @@ class Settings:
     """What to export."""
 
     run_dir: tyro.conf.Positional[Path] = Path("runs/gan_mnist-001")
-    """Directory of a finished run of gan_mnist or gan_flowers."""
+    """Directory of a run whose model draws samples."""
     out: Path | None = None
     """Folder for the files, created; default: samples in the run directory."""
     count: int = 1000
@@ -40,14 +39,11 @@ def main(settings: Settings) -> None:
     import jax
     import numpy as np
 
-    from jaxgen.algorithms import gan
     from jaxgen.report.figures import as_picture
-    from jaxgen.runs.restore import restore
+    from jaxgen.runs.load import load
 
-    run = restore(settings.run_dir, gan, ("gan_mnist", "gan_flowers"))
-    images = jax.jit(partial(gan.sample, count=settings.count, config=run.config))(
-        run.state, jax.random.key(settings.seed)
-    )
+    run = load(settings.run_dir)
+    images = run.sample(jax.random.key(settings.seed), settings.count)
     out.mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(np.round(255 * np.asarray(images)).astype(np.uint8)):
         as_picture(image).save(out / f"{number:05d}.png")

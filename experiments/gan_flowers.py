@@ -8,36 +8,22 @@ The chapter's own run had dropout off: `--config.dropout 0`. It trained on the t
 See the README for the losses and the time it takes.
 """
 
-from dataclasses import dataclass, field
-from typing import Literal
-
+from jaxgen import report
 from jaxgen.algorithms import gan
 from jaxgen.data import DataSettings
-from jaxgen.launch import command_line
+from jaxgen.experiment import Experiment
 from jaxgen.optim import HParams as Optimizer
-from jaxgen.runs.settings import RunSettings
-from jaxgen.runs.train import Train, train
+from jaxgen.runs.settings import RunSettings, Settings
 
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings of this experiment."""
-
-    preset: Literal["chapter", "better"] = "chapter"
-    """Settings to start from; every other option changes them."""
-    data: DataSettings = field(default_factory=lambda: DataSettings(source="petals", train_on_all=True))
-    config: gan.Config = field(
-        default_factory=lambda: gan.Config(image_shape=(80, 80, 3), net="flower", dropout=0.3, batch_size=32)
-    )
-    hparams: gan.HParams = field(
-        default_factory=lambda: gan.HParams(real_target=0.95, fake_target=0.05, generator_target=0.95)
-    )
-    run: RunSettings = field(default_factory=lambda: RunSettings(epochs=30, draw_every=1))
-
-
+PETALS = DataSettings("petals", train_on_all=True)
+CHAPTER = Settings(
+    gan.Config(image_shape=(80, 80, 3), net="flower", dropout=0.3, batch_size=32),
+    gan.HParams(real_target=0.95, fake_target=0.05, generator_target=0.95),
+    RunSettings(epochs=30, draw_every=1),
+    PETALS,
+)
 BETTER = Settings(
-    preset="better",
-    config=gan.Config(
+    gan.Config(
         image_shape=(80, 80, 3),
         net="flower",
         loss="hinge",
@@ -47,19 +33,22 @@ BETTER = Settings(
         optimizer="adam",
         batch_size=32,
     ),
-    hparams=gan.HParams(
+    gan.HParams(
         generator=Optimizer(learning_rate=2e-4, b1=0.0, b2=0.9),
         discriminator=Optimizer(learning_rate=4e-4, b1=0.0, b2=0.9),
     ),
+    RunSettings(epochs=30, draw_every=1),
+    PETALS,
 )
-PRESETS = {"chapter": Settings(), "better": BETTER}
-
-
-def main(settings: Settings, train: Train = train) -> None:
-    from jaxgen.report import gan as report
-
-    train("gan_flowers", gan, settings, report.draw)
+EXPERIMENT = Experiment(
+    "gan_flowers",
+    gan,
+    {"chapter": CHAPTER, "better": BETTER},
+    figures=report.gan.draw,
+    summarize=report.gan.summarize,
+    describe=report.gan.describe,
+)
 
 
 if __name__ == "__main__":
-    command_line.main(PRESETS, main, __doc__)
+    EXPERIMENT.main(__doc__)

@@ -14,60 +14,36 @@ A schedule is spread over hparams.schedule-steps updates, 3,000 an epoch of MNIS
 --config.samples 1 this is the paper's VAE.
 """
 
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import replace
 
+from jaxgen import report
 from jaxgen.algorithms import vae
 from jaxgen.data import DataSettings
-from jaxgen.launch import command_line
-from jaxgen.runs.settings import RunSettings
-from jaxgen.runs.train import Train, train
+from jaxgen.experiment import Experiment
+from jaxgen.runs.settings import RunSettings, Settings
 
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings of this experiment."""
-
-    preset: Literal["iwae", "dreg", "paper"] = "iwae"
-    """Settings to start from (see above); every other option changes them."""
-    data: DataSettings = field(default_factory=DataSettings)
-    config: vae.Config = field(
-        default_factory=lambda: vae.Config(
-            latent_size=50,
-            widths=(200, 200),
-            activation="tanh",
-            inputs="binarized",
-            objective="iwae",
-            samples=50,
-            schedule="cosine",
-            batch_size=20,
-        )
-    )
-    hparams: vae.HParams = field(
-        default_factory=lambda: vae.HParams(learning_rate=1e-3, eps=1e-4, schedule_steps=20 * 3000)
-    )
-    run: RunSettings = field(default_factory=lambda: RunSettings(epochs=20))
-
-
-IWAE = Settings()
+IWAE = Settings(
+    vae.Config(
+        latent_size=50,
+        widths=(200, 200),
+        activation="tanh",
+        inputs="binarized",
+        objective="iwae",
+        samples=50,
+        schedule="cosine",
+        batch_size=20,
+    ),
+    vae.HParams(learning_rate=1e-3, eps=1e-4),
+    RunSettings(epochs=20),
+    DataSettings("mnist"),
+)
 PRESETS = {
     "iwae": IWAE,
-    "dreg": replace(IWAE, preset="dreg", config=replace(IWAE.config, objective="dreg")),
-    "paper": replace(
-        IWAE,
-        preset="paper",
-        config=replace(IWAE.config, schedule="stages"),
-        hparams=replace(IWAE.hparams, schedule_steps=3280 * 3000),
-        run=replace(IWAE.run, epochs=3280),
-    ),
+    "dreg": replace(IWAE, config=replace(IWAE.config, objective="dreg")),
+    "paper": replace(IWAE, config=replace(IWAE.config, schedule="stages"), run=replace(IWAE.run, epochs=3280)),
 }
-
-
-def main(settings: Settings, train: Train = train) -> None:
-    from jaxgen.report import vae as report
-
-    train("iwae_mnist", vae, settings, report.draw)
+EXPERIMENT = Experiment("iwae_mnist", vae, PRESETS, figures=report.vae.draw)
 
 
 if __name__ == "__main__":
-    command_line.main(PRESETS, main, __doc__)
+    EXPERIMENT.main(__doc__)

@@ -91,7 +91,7 @@ def main() -> None:
         from jaxgen.sweeps import cluster
 
         where = cluster.Cluster(settings.ray, settings.cpus_per_worker, settings.gpus_per_worker, retries=3)
-        task = (chosen.script.absolute(), args, settings.axis, directory.absolute(), wanted, by, where.cpus)
+        task = (chosen.experiment.source, args, settings.axis, directory.absolute(), wanted, by, where.cpus)
         cluster.run_workers(search.work_as_task, task, settings.workers, where)
     with Study(directory, chosen.name, axes, by.maximize, settings.pruner) as study:
         search.work(study, chosen, known, wanted, by)

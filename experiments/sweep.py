@@ -67,6 +67,7 @@ def main() -> None:
     settings, args = command_line.parse(Sweep(), __doc__, sys.argv[1:], others=True)
     if not settings.axis:
         raise SettingError("give at least one --axis, as --axis hparams.learning_rate=log:1e-4:1e-2:16")
+    from jaxgen.launch.terminal import Terminal
     from jaxgen.sweeps import axes, experiment, fields, groups, objective, plan, probe, results
 
     chosen = experiment.load(experiment.find(settings.experiment, Path(__file__).parent), args)
@@ -75,12 +76,12 @@ def main() -> None:
     points = axes.points(parsed, settings.zip)
     plan.check(chosen, points)
     devices.place(chosen.settings.run.cpu_devices, min(len(points), settings.group_size or len(points)))
-    wanted = None
+    wanted = objective.of(
+        chosen, *probe.configured(chosen, plan.static_of(points[0])), settings.metric, settings.maximize
+    )
 
     def largest(static: axes.Point) -> int:
-        nonlocal wanted
         config, data = probe.configured(chosen, static)
-        wanted = objective.of(chosen, config, data, settings.metric, settings.maximize)
         if settings.group_size:
             return settings.group_size
         return probe.largest_group(probe.member_bytes(chosen.algorithm, config, chosen.settings.hparams, data))
@@ -92,8 +93,12 @@ def main() -> None:
     directory = groups.open_directory(
         chosen, planned, {"command": shlex.join(["python", *sys.argv]), "axes": list(settings.axis)}
     )
+
+    def began(group: plan.Group) -> None:
+        print(f"{group.name} of {len(planned)}: {len(group.members)} members", flush=True)
+
     if settings.ray is None:
-        outcomes = groups.run_all(chosen, planned, directory)
+        outcomes = groups.run_all(chosen, planned, directory, began, Terminal(chosen.settings.run.progress))
     else:
         from jaxgen.sweeps import cluster
 

@@ -16,51 +16,33 @@ cross-entropy is a mean over channels), so its KL weights count three times here
 the numbers to expect.
 """
 
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import replace
 
+from jaxgen import report
 from jaxgen.algorithms import vae
 from jaxgen.data import DataSettings
-from jaxgen.launch import command_line
-from jaxgen.runs.settings import RunSettings
-from jaxgen.runs.train import Train, train
+from jaxgen.experiment import Experiment
+from jaxgen.runs.settings import RunSettings, Settings
 
 NET = vae.Config(
     net="flower", image_shape=(80, 80, 3), latent_size=10, posterior="full", optimizer="adamax", batch_size=20
 )
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings of this experiment."""
-
-    preset: Literal["logistic", "chapter", "chapter-effective"] = "logistic"
-    """Settings to start from (see above); every other option changes them."""
-    data: DataSettings = field(default_factory=lambda: DataSettings(source="petals"))
-    config: vae.Config = field(default_factory=lambda: replace(NET, likelihood="logistic", learn_scale=True))
-    hparams: vae.HParams = field(default_factory=lambda: vae.HParams(learning_rate=2e-3, scale=0.15))
-    run: RunSettings = field(default_factory=lambda: RunSettings(epochs=50))
-
-
-CHAPTER = Settings(
-    preset="chapter",
-    config=replace(NET, rate="sampled"),
-    hparams=vae.HParams(learning_rate=3e-4, beta=3 * 0.0002),
+LOGISTIC = Settings(
+    replace(NET, likelihood="logistic", learn_scale=True),
+    vae.HParams(learning_rate=2e-3, scale=0.15),
+    RunSettings(epochs=50),
+    DataSettings("petals"),
+)
+CHAPTER = replace(
+    LOGISTIC, config=replace(NET, rate="sampled"), hparams=vae.HParams(learning_rate=3e-4, beta=3 * 0.0002)
 )
 PRESETS = {
-    "logistic": Settings(),
+    "logistic": LOGISTIC,
     "chapter": CHAPTER,
-    "chapter-effective": replace(
-        CHAPTER, preset="chapter-effective", hparams=replace(CHAPTER.hparams, beta=3 * 0.0004)
-    ),
+    "chapter-effective": replace(CHAPTER, hparams=replace(CHAPTER.hparams, beta=3 * 0.0004)),
 }
-
-
-def main(settings: Settings, train: Train = train) -> None:
-    from jaxgen.report import vae as report
-
-    train("vae_flowers", vae, settings, report.draw)
+EXPERIMENT = Experiment("vae_flowers", vae, PRESETS, figures=report.vae.draw)
 
 
 if __name__ == "__main__":
-    command_line.main(PRESETS, main, __doc__)
+    EXPERIMENT.main(__doc__)

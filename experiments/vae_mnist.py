@@ -21,61 +21,38 @@ learning rate; 2e-3 is the default of its R package (keras up to 2.9.0).
 See the README for the numbers to expect.
 """
 
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import replace
 
+from jaxgen import report
 from jaxgen.algorithms import vae
 from jaxgen.data import DataSettings
-from jaxgen.launch import command_line
-from jaxgen.runs.settings import RunSettings
-from jaxgen.runs.train import Train, train
+from jaxgen.experiment import Experiment
+from jaxgen.runs.settings import RunSettings, Settings
 
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings of this experiment."""
-
-    preset: Literal["conv", "chapter", "chapter-effective", "mlp", "best", "beta-tc"] = "conv"
-    """Settings to start from (see above); every other option changes them."""
-    data: DataSettings = field(default_factory=DataSettings)
-    config: vae.Config = field(
-        default_factory=lambda: vae.Config(net="conv", latent_size=2, inputs="binarized", batch_size=64)
-    )
-    hparams: vae.HParams = field(default_factory=vae.HParams)
-    run: RunSettings = field(default_factory=lambda: RunSettings(epochs=20))
-
-
+MNIST = DataSettings("mnist")
 CHAPTER = Settings(
-    preset="chapter",
-    config=vae.Config(net="conv", latent_size=2, rate="sampled", optimizer="adamax", batch_size=32),
-    hparams=vae.HParams(learning_rate=2e-3),
-    run=RunSettings(epochs=50),
+    vae.Config(net="conv", latent_size=2, rate="sampled", optimizer="adamax", batch_size=32),
+    vae.HParams(learning_rate=2e-3),
+    RunSettings(epochs=50),
+    MNIST,
 )
-MLP = Settings(preset="mlp", config=vae.Config(inputs="binarized"), run=RunSettings(epochs=30))
+MLP = Settings(vae.Config(inputs="binarized"), vae.HParams(), RunSettings(epochs=30), MNIST)
+CONV = vae.Config(net="conv", latent_size=2, inputs="binarized", batch_size=64)
 PRESETS = {
-    "conv": Settings(),
+    "conv": Settings(CONV, vae.HParams(), RunSettings(epochs=20), MNIST),
     "chapter": CHAPTER,
-    "chapter-effective": replace(CHAPTER, preset="chapter-effective", hparams=replace(CHAPTER.hparams, beta=2.0)),
+    "chapter-effective": replace(CHAPTER, hparams=replace(CHAPTER.hparams, beta=2.0)),
     "mlp": MLP,
-    "best": replace(
-        MLP,
-        preset="best",
-        config=replace(MLP.config, schedule="cosine"),
-        hparams=vae.HParams(learning_rate=3e-3, schedule_steps=30 * 468),
-    ),
+    "best": replace(MLP, config=replace(MLP.config, schedule="cosine"), hparams=vae.HParams(learning_rate=3e-3)),
     "beta-tc": Settings(
-        preset="beta-tc",
-        config=vae.Config(net="conv", latent_size=10, inputs="binarized", objective="tc"),
-        hparams=vae.HParams(beta=6.0),
+        vae.Config(net="conv", latent_size=10, inputs="binarized", objective="tc"),
+        vae.HParams(beta=6.0),
+        RunSettings(epochs=20),
+        MNIST,
     ),
 }
-
-
-def main(settings: Settings, train: Train = train) -> None:
-    from jaxgen.report import vae as report
-
-    train("vae_mnist", vae, settings, report.draw)
+EXPERIMENT = Experiment("vae_mnist", vae, PRESETS, figures=report.vae.draw)
 
 
 if __name__ == "__main__":
-    command_line.main(PRESETS, main, __doc__)
+    EXPERIMENT.main(__doc__)

@@ -1,4 +1,4 @@
-"""A key for each example, and whole splits in batches: what happens to one example depends on no other."""
+"""A key for each example, and whole splits in batches: one example's result depends on no other example."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,27 +10,30 @@ from jaxtyping import Array
 
 from jaxgen import collectives
 
-MAP_BATCH = 500
-"""Examples a whole-split function looks at at once."""
+SIZE = 500
+"""Default number of examples that a whole-split function holds in memory at once."""
 
 
 def keys(key: Array, count: int, axis_name: str | None = None) -> Array:
-    """`count` keys, one an example, by its place in the whole batch: shards draw what the whole batch would."""
-    first = 0 if axis_name is None else lax.axis_index(axis_name) * count
+    """`count` keys, one an example, from its place in the whole batch: shards draw what the whole batch would."""
+    first = collectives.index(axis_name) * count
     return jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(count))
 
 
-def map_batches(function: Callable[[Any], Any], split: Any, size: int = MAP_BATCH, axis_name: str | None = None) -> Any:
+def map_batches(
+    function: Callable[[Any], Any], split: Any, size: int | None = None, axis_name: str | None = None
+) -> Any:
     """`function` of all of `split` (a pytree with examples along axis 0), in the memory of `size` examples.
 
-    `function` takes and returns batches. The last batch is filled up with the first examples, which are dropped.
-    With `axis_name` each device has all of `split`, looks at its share of the batches, and is told of the others'.
+    `function` takes and returns batches. The last batch is filled up with the first examples, whose results are
+    dropped. With `axis_name` each device holds all of `split` and computes its share of the batches; all devices get
+    all results. The default size is `SIZE`.
     """
     count = jax.tree.leaves(split)[0].shape[0]
-    size = min(size, count)
+    size = min(size or SIZE, count)
     batches = -(-count // size)
     share = -(-batches // collectives.size(axis_name))
-    first = 0 if axis_name is None else lax.axis_index(axis_name) * share
+    first = collectives.index(axis_name) * share
     places = ((first * size + jnp.arange(share * size)) % count).reshape(share, size)
     mapped = lax.map(lambda place: function(jax.tree.map(lambda leaf: leaf[place], split)), places)
     return jax.tree.map(

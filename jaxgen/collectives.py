@@ -1,37 +1,48 @@
-"""What one of several devices has of what all share, under `shard_map` or `pmap`; without an axis, all of it."""
+"""Collectives over a named axis of devices (`shard_map`, `pmap`); identities where `axis_name` is None."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 from jax import lax
 from jaxtyping import Array
 
+T = TypeVar("T")
 
-def own(tree: Any, axis_name: str | None, axis: int = 0) -> Any:
-    """This device's equal share, along `axis`, of arrays that every device holds."""
+
+def mean(tree: T, axis_name: str | None) -> T:
+    """The mean over devices of every array, on all of them."""
+    return tree if axis_name is None else lax.pmean(tree, axis_name)
+
+
+def size(axis_name: str | None) -> int:
+    """The number of devices."""
+    return 1 if axis_name is None else lax.axis_size(axis_name)
+
+
+def index(axis_name: str | None) -> Array | int:
+    """This device's place among them, from 0."""
+    return 0 if axis_name is None else lax.axis_index(axis_name)
+
+
+def local_shard(tree: T, axis_name: str | None, axis: int = 0) -> T:
+    """This device's equal share, along `axis`, of arrays that every device holds whole."""
     if axis_name is None:
         return tree
-    devices, index = lax.axis_size(axis_name), lax.axis_index(axis_name)
 
     def share(leaf: Array) -> Array:
-        size = leaf.shape[axis] // devices
-        return lax.dynamic_slice_in_dim(leaf, index * size, size, axis)
+        length = leaf.shape[axis] // lax.axis_size(axis_name)
+        return lax.dynamic_slice_in_dim(leaf, lax.axis_index(axis_name) * length, length, axis)
 
     return jax.tree.map(share, tree)
 
 
-def everyones(tree: Any, axis_name: str | None) -> Any:
-    """All devices' shares, one after the other along axis 0."""
+def all_gather(tree: T, axis_name: str | None) -> T:
+    """All devices' shards, one after the other along axis 0."""
     return tree if axis_name is None else lax.all_gather(tree, axis_name, tiled=True)
 
 
-def distribute(tree: Any, axis_name: str | None) -> Any:
-    """Each device's share of rows, a row coming from the one device that has not zeros there."""
+def reduce_scatter(tree: Any, axis_name: str | None) -> Any:
+    """Each device's equal share, along axis 0, of the sum over devices."""
     if axis_name is None:
         return tree
     return jax.tree.map(lambda leaf: lax.psum_scatter(leaf, axis_name, tiled=True), tree)
-
-
-def count(axis_name: str | None) -> int:
-    """Devices there are."""
-    return 1 if axis_name is None else lax.axis_size(axis_name)

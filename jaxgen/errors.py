@@ -16,6 +16,14 @@ class SettingError(UserError, ValueError):
     """A setting has a value that is not allowed; raised before anything compiles."""
 
 
+class Interrupted(UserError):
+    """A signal has stopped the work; what was done is saved."""
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(f"stopped by signal {signal}; what was done is saved")
+        self.signal = signal
+
+
 def refuse(field: str, value: object, allowed: str) -> NoReturn:
     """Raises a `SettingError`: the field, the value it was given, what is allowed."""
     raise SettingError(f"{field} = {value!r} is not allowed: {allowed}")

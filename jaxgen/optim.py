@@ -1,19 +1,26 @@
-"""Optimizers: the family is static, its numbers are traced.
+"""Optimizers, learning-rate schedules and the moving average of parameters.
 
-`optimizer(family, hparams)` only builds closures, so it is called again wherever an update is made and its numbers may be
-tracers: a learning rate can be vmapped. Defaults are those of Keras 2.9: epsilon 1e-7, added outside the square root
-(Keras 3 adds RMSprop's inside).
+The family is static, its numbers are traced: `optimizer(family, hparams)` only builds closures, so it is called again
+wherever an update is made, and a learning rate can be vmapped. Defaults are those of Keras 2.9: epsilon 1e-7, added
+outside the square root (Keras 3 adds RMSprop's inside).
 """
 
+import dataclasses
+import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import jax
+import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float, Int
 
 from jaxgen.errors import check_at_least, refuse
 
+T = TypeVar("T")
+
 Family = Literal["adamax", "rmsprop", "adam", "adamw", "sgd"]
+Schedule = Literal["constant", "linear", "cosine", "stages"]
 
 
 @jax.tree_util.register_dataclass
@@ -51,7 +58,7 @@ def validate(hparams: HParams, where: str = "hparams") -> None:
 
 
 def optimizer(family: Family, hparams: HParams) -> optax.GradientTransformation:
-    """The optax transformation of `family` with the numbers `hparams`, floats or traced scalars."""
+    """Optax transformation of `family` with the numbers `hparams`, floats or traced scalars."""
     match family:
         case "adamax":
             return optax.adamax(hparams.learning_rate, hparams.b1, hparams.b2, hparams.eps)
@@ -66,3 +73,49 @@ def optimizer(family: Family, hparams: HParams) -> optax.GradientTransformation:
         case "sgd":
             return optax.sgd(hparams.learning_rate, hparams.momentum)
     raise ValueError(f"unknown optimizer family {family!r}: one of {', '.join(get_args(Family))}")
+
+
+def descend(
+    transformation: optax.GradientTransformation, params: T, opt_state: optax.OptState, grads: T
+) -> tuple[T, optax.OptState]:
+    """One step against the gradients: (parameters, optimizer state)."""
+    updates, opt_state = transformation.update(grads, opt_state, params)
+    return optax.apply_updates(params, updates), opt_state  # type: ignore[type-var, return-value]
+
+
+def moving_average(average: T, new: T, decay: Float[Array, ""] | float) -> T:
+    """`decay` average + (1 - `decay`) new, array by array."""
+    return jax.tree.map(lambda old, new: old + (1 - decay) * (new - old), average, new)
+
+
+def learning_rate(
+    schedule: Schedule, rate: Float[Array, ""] | float, step: Int[Array, ""] | int, steps: Float[Array, ""] | float
+) -> Any:
+    """The learning rate at `step`, for a schedule that is spread over `steps`.
+
+    linear: a line from `rate` to 0. cosine: half a cosine to 0. stages: rate 10^(-i/7) in stages i = 0..7, each three
+    times as long as the one before, 3,280 units in all (Burda, Grosse & Salakhutdinov, 2015, section 5).
+    """
+    if schedule == "constant":
+        return rate
+    done = jnp.clip(jnp.float32(step) / jnp.maximum(steps, 1.0), 0.0, 1.0)
+    if schedule == "linear":
+        return rate * (1 - done)
+    if schedule == "cosine":
+        return rate * 0.5 * (1 + jnp.cos(jnp.pi * done))
+    # Stage i begins after (3^i - 1) / 2 units; the small number keeps a boundary from being rounded below itself.
+    stage = jnp.floor(jnp.log(2 * 3280 * done + 1) / math.log(3) + 1e-6)
+    return rate * 10 ** (-jnp.minimum(stage, 7) / 7)
+
+
+def validate_schedule(schedule: Schedule, steps: float) -> None:
+    """Refuses a negative length; 0 means the run's, see `complete_schedule`."""
+    if schedule != "constant":
+        check_at_least("hparams.schedule_steps", steps, 0)
+
+
+def complete_schedule(schedule: Schedule, hparams: T, updates: int) -> T:
+    """`hparams` with a schedule's length of 0 replaced by the updates of the run."""
+    if schedule == "constant" or hparams.schedule_steps:  # type: ignore[attr-defined]
+        return hparams
+    return dataclasses.replace(hparams, schedule_steps=float(updates))  # type: ignore[type-var]

@@ -27,9 +27,9 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 TYPED = (
-    *("bounds", "diffaugment", "distributions", "environments", "nets", "replay", "shares", "value_losses"),
-    *(f"algorithms.{name}" for name in ("dqn", "examples", "gan", "gan_gradients", "gan_players", "schedules", "vae")),
-    "algorithms.vae_objectives",
+    *("collectives", "distributions", "nets", "rl", "batching"),
+    *("losses.bounds", "losses.temporal_difference"),
+    *("algorithms.gan.players", "algorithms.gan.fused", "algorithms.vae.objectives"),
 )
 """Modules whose annotations, shapes included, are checked at run time; losses and settings check themselves."""
 install_import_hook([f"jaxgen.{name}" for name in TYPED], "beartype.beartype")
@@ -52,3 +52,5 @@ def promoting_schedule(make):
 
 optax.tree.bias_correction = promoting(optax.tree.bias_correction)  # decay**count
 optax.cosine_decay_schedule = promoting_schedule(optax.cosine_decay_schedule)  # min(count, length)
+
+from tiny_runs import make_settings, tiny  # noqa: E402, F401

@@ -151,7 +151,7 @@ def _nudged(x: Array, by: Array) -> Array:
 def peers(layer: Layer) -> dict[str, Run]:
     """PyTorch in both layouts, where it is installed."""
     try:
-        from peers import pytorch_conv
+        from benchmarks.peers import pytorch_conv
     except ImportError as error:
         left_out("PyTorch", error)
         return {}
@@ -167,7 +167,7 @@ def matrix_products() -> dict[str, Run]:
     dot = jax.jit(jnp.dot)
     found = {OURS: _timed(lambda steps: [dot(a, a) for _ in range(steps)][-1])}
     try:
-        from peers import pytorch_conv
+        from benchmarks.peers import pytorch_conv
     except ImportError:
         return found
     return {**found, "PyTorch": pytorch_conv.matrix_product_run(GEMM)}

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from benchmarks.measuring import Measurement, Row, compare, interleave, left_out, say
 from benchmarks.worker import Worker
 from jaxgen.errors import UserError, check_at_least, refuse
-from jaxgen.launch.devices import cores
+from jaxgen.runs.machine import cores
 
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
 BATCH = {"cleanrl": 128, "purejaxrl": 128, "rejax": 100}
@@ -98,7 +98,7 @@ class Dqn(Measurement):
             for side in SIDES:
                 if side.peer == peer and folder is not None:
                     arguments = [str(folder.resolve()), count, steps]
-                    runs[side.label] = Worker(f"peers.dqn_{peer}.trainer", arguments, side.flags)
+                    runs[side.label] = Worker(f"benchmarks.peers.dqn_{peer}.trainer", arguments, side.flags)
             for run in runs.values():
                 stack.callback(run.close)
             times = interleave(_ready(runs), 0, self.seconds, self.rounds, f"{peer}, {count} seeds")

@@ -54,7 +54,7 @@ CONFIGS = {
 HPARAMS = {
     "cleanrl": dqn.HParams(learning_rate=2.5e-4, eps=1e-8, epsilon_steps=250_000.0),
     "purejaxrl": dqn.HParams(learning_rate=2.5e-4, eps=1e-8, epsilon_steps=250_000.0),
-    "rejax": dqn.HParams(learning_rate=1e-3, eps=1e-8, epsilon_steps=50_000.0, target_rate=0.02, max_grad_norm=10.0),
+    "rejax": dqn.HParams(learning_rate=1e-3, eps=1e-8, epsilon_steps=50_000.0, tau=0.02, max_grad_norm=10.0),
 }
 
 

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from benchmarks.measuring import Row, Run, compare, interleave, say
 from benchmarks.train import MODELS, OfModels, images
 from jaxgen import data as data_lib
-from jaxgen.engine import loop, parallel
+from jaxgen.engine import batches, loop, parallel, placements
 from jaxgen.engine.programs import Programs
 from jaxgen.engine.streaming import Stream
 from jaxgen.errors import UserError, check_at_least
@@ -33,7 +33,7 @@ def runner(programs: Programs, per_epoch: int) -> Run:
     def run(steps: int) -> float:
         nonlocal carry, step
         began, last = time.perf_counter(), step + steps
-        stream = programs.stream = programs.stream and programs.stream.anew()
+        stream = programs.stream = programs.stream and programs.stream.restarted()
         while step < last:
             first, ends = step, [last, (step // per_epoch + 1) * per_epoch]
             step = min(ends + ([] if stream is None else [stream.end(step)]))
@@ -91,9 +91,9 @@ class Scaling(_Models):
         pixels = images(config.image_shape)
         split = model.algorithm.Batch(pixels, np.zeros(len(pixels), np.int32))
         few = jax.tree.map(lambda leaf: leaf[:100], split)
-        per_epoch = loop.steps_per_epoch(split, config)
+        per_epoch = batches.steps_per_epoch(model.algorithm, split, config)
         placed = (split, few) if mesh else jax.device_put((split, few))
-        programs = Programs(model.algorithm, config, placed, max(1, per_epoch // 10), 0, mesh=mesh)
+        programs = Programs(model.algorithm, config, placed, placements.of(0, mesh=mesh), max(1, per_epoch // 10))
         programs.compile(model.hparams)
         return runner(programs, per_epoch)
 
@@ -127,7 +127,7 @@ class Streaming(_Models):
                 f"models: images are {model.config.image_shape}, MNIST's are {tuple(train.images.shape[1:])}"
             )
         splits = tuple(model.algorithm.Batch(split.images, split.labels) for split in (train, test))
-        per_epoch = loop.steps_per_epoch(splits[0], model.config)
-        programs = Programs(model.algorithm, model.config, splits, max(1, per_epoch // 10), 0, stream=stream)
+        per_epoch = batches.steps_per_epoch(model.algorithm, splits[0], model.config)
+        programs = Programs(model.algorithm, model.config, splits, placements.of(0), max(1, per_epoch // 10), stream)
         programs.compile(model.hparams)
         return runner(programs, per_epoch)

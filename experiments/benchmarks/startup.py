@@ -26,7 +26,7 @@ SCRIPTS = {
 
 _FIRST_STEP = """
 import os, runpy, sys
-from jaxgen.engine import guard
+from jaxgen.runs import guard
 def stop(*_): os._exit(0)
 guard.Guard.check = stop  # called when the first chunk has come back
 sys.argv = sys.argv[1:]

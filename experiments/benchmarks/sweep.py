@@ -100,11 +100,12 @@ class _Side:
 def serve(model: str, most: int, seconds: float) -> None:
     """The side's own program: a number of members a line in, `ms` and a number out; `most` 0 is a lone run."""
     from jaxgen.launch import command_line, devices
+    from jaxgen.runs import machine
     from jaxgen.runs.progress import chunk_seconds
 
     command_line.keep_freed_memory()
     command_line.use_compilation_cache()
-    devices.place(devices.cores() if most else None, most)
+    devices.place(machine.cores() if most else None, most)
     trainers: dict[int, Any] = {}
     for line in sys.stdin:
         count = int(line)
@@ -121,12 +122,13 @@ _MOST_STEPS = 400
 
 def _trainer(model: str, members: int) -> Any:
     """Trains for so many steps and returns the seconds they took: one chunk of the engine's, of all members."""
+    from jaxgen.engine import placements
     from jaxgen.engine.members import of_seeds
     from jaxgen.engine.programs import Programs
 
     algorithm, config, hparams, data = _parts(model)
     population = of_seeds(0, members, hparams) if members else None
-    programs = Programs(algorithm, config, data, 46, 0, population)
+    programs = Programs(algorithm, config, data, placements.of(0, population), 46)
     programs.compile(population.hparams if population else hparams)
     carry = programs.start()
 

@@ -221,4 +221,4 @@ def peers(model: Model, images: np.ndarray, compiled: bool) -> dict[str, Run]:
 
 def _function(path: str) -> Callable[..., Run]:
     module, name = path.split(".")
-    return getattr(importlib.import_module(f"peers.{module}"), name)
+    return getattr(importlib.import_module(f"benchmarks.peers.{module}"), name)

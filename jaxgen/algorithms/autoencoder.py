@@ -3,7 +3,7 @@
 Hinton & Salakhutdinov, Reducing the dimensionality of data with neural networks, Science 313, 2006.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -11,17 +11,15 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, UInt8
 
-from jaxgen import batching, optim
+from jaxgen import batching, collectives, optim
+from jaxgen.contract import DataFacts, Metrics, Objective, Traits, Tree
+from jaxgen.contract import ImageBatch as Batch
 from jaxgen.errors import check_at_least, check_choice, refuse
 from jaxgen.losses import reconstruction
 from jaxgen.nets import autoencoders as nets
 from jaxgen.optim import HParams as HParams
 
-Params = Any
-Metrics = dict[str, Float[Array, ""]]
-
-MAP_BATCH = batching.MAP_BATCH
-"""Images a whole-split function looks at at once."""
+Params = Tree
 
 
 @dataclass(frozen=True)
@@ -70,16 +68,17 @@ class State(NamedTuple):
     opt_state: optax.OptState
 
 
-class Batch(NamedTuple):
-    """Images as bytes; labels are carried along, the autoencoder does not look at them."""
-
-    images: UInt8[Array, "b h w c"]
-    labels: Int[Array, " b"]
-
-
 def validate(hparams: HParams, config: Config) -> None:
-    """Refuses hyperparameters out of range (`Config` checks itself)."""
+    """Refuse hyperparameters out of range (`Config` checks itself)."""
     optim.validate(hparams)
+
+
+def adapt(config: Config, facts: DataFacts) -> Config:
+    """The configuration for images of the data's shape."""
+    return replace(config, image_shape=facts.image_shape)
+
+
+TRAITS = Traits(objective=Objective("test/loss"), progress=("loss", "loss_per_pixel"), adapt=adapt)
 
 
 def encoder(config: Config) -> Any:
@@ -113,14 +112,14 @@ def normalize(images: UInt8[Array, "b h w c"]) -> Float[Array, "b h w c"]:
     return images.astype(jnp.float32) / 255
 
 
-def encode(params: Params, images: UInt8[Array, "b h w c"], config: Config) -> Float[Array, "b k"]:
-    """Codes of images."""
+def weights(state: State, config: Config) -> Params:
+    """Parameters of encoder and decoder."""
+    return state.params
+
+
+def encode(params: Params, images: UInt8[Array, "b h w c"], key: Array | None, config: Config) -> Float[Array, "b k"]:
+    """Codes of images; `key` is unused."""
     return encoder(config).apply({"params": params["encoder"]}, normalize(images))
-
-
-def encode_all(params: Params, images: UInt8[Array, "n h w c"], config: Config) -> Float[Array, "n k"]:
-    """Codes of a whole split, in the memory of `MAP_BATCH` images."""
-    return batching.map_batches(lambda images: encode(params, images, config), images, MAP_BATCH)
 
 
 def decode(params: Params, codes: Float[Array, "b k"], config: Config) -> Float[Array, "b h w c"]:
@@ -129,14 +128,16 @@ def decode(params: Params, codes: Float[Array, "b k"], config: Config) -> Float[
     return jax.nn.sigmoid(outputs) if config.likelihood == "bernoulli" else jnp.clip(outputs, 0, 1)
 
 
-def reconstruct(params: Params, images: UInt8[Array, "b h w c"], config: Config) -> Float[Array, "b h w c"]:
-    """Mean images in [0, 1], each through its own code."""
-    return decode(params, encode(params, images, config), config)
+def reconstruct(
+    params: Params, images: UInt8[Array, "b h w c"], key: Array | None, config: Config
+) -> Float[Array, "b h w c"]:
+    """Mean images in [0, 1], each through its own code; `key` is unused."""
+    return decode(params, encode(params, images, key, config), config)
 
 
 def reconstruction_loss(params: Params, images: UInt8[Array, "b h w c"], config: Config) -> Float[Array, " b"]:
     """-log p(x | code of x), nats per image."""
-    outputs = decoder(config).apply({"params": params["decoder"]}, encode(params, images, config))
+    outputs = decoder(config).apply({"params": params["decoder"]}, encode(params, images, None, config))
     loss = reconstruction.bernoulli_cross_entropy if config.likelihood == "bernoulli" else reconstruction.gaussian_nll
     return loss(outputs, normalize(images))
 
@@ -153,19 +154,18 @@ def step(
     def mean_loss(params: Params) -> Float[Array, ""]:
         return reconstruction_loss(params, batch.images, config).mean()
 
-    loss, grads = jax.value_and_grad(mean_loss)(state.params)
-    if axis_name is not None:
-        loss, grads = jax.lax.pmean((loss, grads), axis_name)
-    updates, opt_state = optim.optimizer(config.optimizer, hparams).update(grads, state.opt_state, state.params)
-    return State(state.step + 1, optax.apply_updates(state.params, updates), opt_state), _metrics(loss, config)
+    loss, grads = collectives.mean(jax.value_and_grad(mean_loss)(state.params), axis_name)
+    optimizer = optim.optimizer(config.optimizer, hparams)
+    params, opt_state = optim.descend(optimizer, state.params, state.opt_state, grads)
+    return State(state.step + 1, params, opt_state), _metrics(loss, config)
 
 
 def evaluate(
     state: State, batch: Batch, key: Array, hparams: HParams, config: Config, *, axis_name: str | None = None
 ) -> Metrics:
-    """Mean losses over all of `batch`, which may be a whole split; memory stays that of `MAP_BATCH` images."""
+    """Mean losses over all of `batch`, which may be a whole split; memory stays that of `batching.SIZE` images."""
 
     def nats(images: UInt8[Array, "b h w c"]) -> Float[Array, " b"]:
         return reconstruction_loss(state.params, images, config)
 
-    return _metrics(batching.map_batches(nats, batch.images, MAP_BATCH, axis_name).mean(), config)
+    return _metrics(batching.map_batches(nats, batch.images, axis_name=axis_name).mean(), config)

@@ -2,15 +2,17 @@
 
 import importlib.util
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from jaxgen.data.dataset import Dataset, Split
 from jaxgen.errors import UserError, check_at_least, refuse
 
-__all__ = ["DataSettings", "Dataset", "Split", "load", "validate"]
+__all__ = ["DataSettings", "Dataset", "Split", "from_arrays", "load", "validate"]
 
 
 @dataclass(frozen=True)
@@ -84,22 +86,50 @@ def _validate_name(settings: DataSettings) -> None:
         check_known(settings.source)
 
 
-def load(settings: DataSettings, on_device: bool = True) -> Dataset:
-    """The images of the settings, as arrays on the default device, or in the host's memory."""
+def load(source: str | DataSettings, *, on_device: bool = True, **settings: Any) -> Dataset:
+    """The images of a source, as arrays on the default device, or in the host's memory.
+
+    `source` is a name (digits, petals, mnist, ...) with the fields of `DataSettings` as keywords, or a `DataSettings`.
+    """
     import jax
 
-    validate(settings)
-    dataset = _stream(settings) if settings.streaming else _load(settings)
-    if settings.train_on_all:
+    chosen = DataSettings(source, **settings) if isinstance(source, str) else source
+    validate(chosen)
+    dataset = _stream(chosen) if chosen.streaming else _load(chosen)
+    if chosen.train_on_all:
         dataset = _with_all_in_train(dataset)
+    dataset = replace(dataset, settings=chosen)
     if not on_device:
         return dataset
 
     def put(split: Split) -> Split:
         return Split(*jax.device_put((split.images, split.labels)))
 
-    train = dataset.train if settings.streaming else put(dataset.train)
-    return Dataset(dataset.name, dataset.version, train, put(dataset.test), dataset.class_names)
+    train = dataset.train if chosen.streaming else put(dataset.train)
+    return replace(dataset, train=train, test=put(dataset.test))
+
+
+def from_arrays(
+    *,
+    train: tuple[Any, Any] | Any,
+    test: tuple[Any, Any] | Any,
+    name: str = "arrays",
+    class_names: Sequence[str] | None = None,
+    on_device: bool = True,
+) -> Dataset:
+    """A data set of one's own arrays: `train` and `test` are (images, labels) pairs, or images alone.
+
+    Images are (N, H, W) or (N, H, W, C) with C 1 or 3: bytes, or floats in [0, 1], which are rounded to 256 levels.
+    Labels are integers from 0. A `SettingError` says in one line what does not fit.
+    """
+    from jaxgen.data.arrays import dataset_of
+
+    dataset = dataset_of(train, test, name, class_names)
+    if not on_device:
+        return dataset
+    import jax
+
+    return replace(dataset, train=Split(*jax.device_put(dataset.train)), test=Split(*jax.device_put(dataset.test)))
 
 
 def _with_all_in_train(dataset: Dataset) -> Dataset:

@@ -1,27 +1,22 @@
-"""What every data source returns: images as bytes, with labels, a train and a test split."""
+"""The type of every data source: images as bytes, with labels, a train and a test split."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-Array = Any  # numpy while a source builds it, jax.Array once `jaxgen.data.load` has placed it
+from jaxgen.contract import ImageBatch as Split
+
+__all__ = ["Dataset", "Split"]
 
 
-@dataclass(frozen=True)
-class Split:
-    """`images` uint8 (N, H, W, C), C = 1 or 3; `labels` int32 (N,), -1 where the source has none."""
-
-    images: Array
-    labels: Array
-
-    def __post_init__(self) -> None:
-        if self.images.dtype != np.uint8 or self.images.ndim != 4:
-            raise ValueError(f"images must be uint8 (N, H, W, C), got {self.images.dtype} {self.images.shape}")
-        if self.labels.dtype != np.int32 or self.labels.shape != self.images.shape[:1]:
-            raise ValueError(
-                f"labels must be int32 ({self.images.shape[0]},), got {self.labels.dtype} {self.labels.shape}"
-            )
+def check_split(split: Any) -> None:
+    """Raises `ValueError` unless `images` are uint8 (N, H, W, C) and `labels` int32 (N,), -1 where there are none."""
+    images, labels = split.images, split.labels
+    if images.dtype != np.uint8 or images.ndim != 4:
+        raise ValueError(f"images must be uint8 (N, H, W, C), got {images.dtype} {images.shape}")
+    if labels.dtype != np.int32 or labels.shape != images.shape[:1]:
+        raise ValueError(f"labels must be int32 ({images.shape[0]},), got {labels.dtype} {labels.shape}")
 
 
 @dataclass(frozen=True)
@@ -30,9 +25,16 @@ class Dataset:
 
     name: str
     version: str
-    train: Split
+    train: Any
+    """`Split` (a pytree of arrays), or a `data.rows.StreamedSplit`."""
     test: Split
     class_names: tuple[str, ...]
+    settings: Any = None
+    """The `DataSettings` it was loaded by; None for arrays of a person's own."""
+
+    def __post_init__(self) -> None:
+        check_split(self.train)
+        check_split(self.test)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

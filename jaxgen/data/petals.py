@@ -29,7 +29,7 @@ from jaxgen.data.petals_shapes import (
 )
 from jaxgen.errors import check_at_least, refuse
 
-VERSION = "1"  # of the drawing: raised whenever a pixel of it would change
+VERSION = "1"  # of the snapshot: raised whenever a pixel of it would change
 BATCH = 32  # flowers of one class drawn at once, of up to 80x80 pixels; fewer of larger ones: bounds the memory
 OTHERS = 4  # blossoms about the first, at most
 

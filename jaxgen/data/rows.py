@@ -33,9 +33,11 @@ class Column:
 
 
 @dataclass(frozen=True)
-class StreamedSplit(Split):
+class StreamedSplit:
     """A split whose `images` and `labels` are `Column`s."""
 
+    images: Any
+    labels: Any
     examples: Callable[[np.ndarray], Examples]
     """Images and labels of some rows, read once for both; a `UserError` says what cannot be read."""
 

@@ -6,8 +6,7 @@ from importlib import metadata
 
 import jax
 
-from jaxgen.engine import machine
-from jaxgen.launch import devices
+from jaxgen.runs import machine
 
 
 def describe() -> dict[str, str]:
@@ -20,7 +19,7 @@ def describe() -> dict[str, str]:
         "python": platform.python_version(),
         "system": platform.platform(),
         "processor": machine.model(),
-        "cores": str(devices.cores()),
+        "cores": str(machine.cores()),
         "compiled programs": _programs(),
         "other caches": str(machine.cache_folder()),
         "devices": ", ".join(found),

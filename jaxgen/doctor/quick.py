@@ -12,11 +12,11 @@ import jax
 import jaxlib
 import numpy as np
 
+from jaxgen import files
 from jaxgen.doctor import checks, known
 from jaxgen.doctor.results import Result
-from jaxgen.engine import machine
 from jaxgen.errors import UserError
-from jaxgen.runs import files
+from jaxgen.runs import machine
 
 
 def gradient_rows() -> float:

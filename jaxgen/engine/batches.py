@@ -13,33 +13,64 @@ from jax import lax
 from jaxtyping import Array, Int
 
 from jaxgen import collectives
+from jaxgen.contract import Algorithm
 
-Batches = Callable[[Any, Array, Array], Callable[[Array], Any]]
-"""Of the data, the key of their order and the number of steps done: the batch of step t of the same epoch."""
+Batches = Callable[[Any, Array, Array, Array], Callable[[Array], Any]]
+"""(data, key of their order, first, last) -> the batch of each step from `first` to `last` (exclusive)."""
+ORDER_ENTRIES = 2**20
+"""Orders of this many examples in all are made before a chunk, or of one epoch."""
+MOST_EPOCHS = 64
 
 
-def steps_per_epoch(split: Any, config: Any) -> int:
-    """Batches in a split; for an algorithm without data (an empty pytree) what its configuration calls an epoch."""
+def steps_per_epoch(algorithm: Algorithm, split: Any, config: Any) -> int:
+    """Batches in a split; of an algorithm without data, as its traits say."""
+    if algorithm.TRAITS.steps_per_epoch is not None:
+        return algorithm.TRAITS.steps_per_epoch(config)
+    return int(jax.tree.leaves(split)[0].shape[0]) // int(config.batch_size)
+
+
+def epochs_at_once(split: Any) -> int:
+    """Epochs that the steps of one chunk may belong to."""
     leaves = jax.tree.leaves(split)
-    return leaves[0].shape[0] // config.batch_size if leaves else config.steps_per_epoch
+    return max(1, min(MOST_EPOCHS, ORDER_ENTRIES // leaves[0].shape[0])) if leaves else MOST_EPOCHS
 
 
-def of_split(split: Any, config: Any, axis_name: str | None = None) -> Batches:
-    """Batches from a split on the device, or with `axis_name` from one cut into as many parts as there are devices."""
+def of_split(split: Any, config: Any, axis_name: str | None = None, epochs: int = 1) -> Batches:
+    """Batches from a split on the device, or with `axis_name` from one cut into as many parts as there are devices.
+
+    The steps of one call may belong to `epochs` epochs, whose orders are made first.
+    """
     if not jax.tree.leaves(split):
-        return lambda data, key, first: lambda t: data
+        return lambda data, key, first, last: lambda t: data
     examples = jax.tree.leaves(split)[0].shape[0]
-    return partial(_of_split, examples=examples, batch_size=config.batch_size, axis_name=axis_name)
+    return partial(_of_split, examples=examples, batch_size=config.batch_size, axis_name=axis_name, epochs=epochs)
 
 
 def _of_split(
-    data: Any, key: Array, first: Array, *, examples: int, batch_size: int, axis_name: str | None
+    data: Any,
+    key: Array,
+    first: Array,
+    last: Array,
+    *,
+    examples: int,
+    batch_size: int,
+    axis_name: str | None,
+    epochs: int,
 ) -> Callable[[Array], Any]:
     per_epoch = examples // batch_size
-    order = permutation(jax.random.fold_in(key, first // per_epoch), examples)
+    epoch = first // per_epoch
+
+    def fill(i: Array, orders: Array) -> Array:
+        return orders.at[i].set(order_of(key, epoch + i, examples))
+
+    if epochs == 1:
+        orders = order_of(key, epoch, examples)[None]
+    else:
+        count = jnp.minimum((last - 1) // per_epoch - epoch + 1, epochs)
+        orders = lax.fori_loop(0, count, fill, jnp.zeros((epochs, examples), jnp.int32))
 
     def batch_at(t: Array) -> Any:
-        index = lax.dynamic_slice_in_dim(order, (t % per_epoch) * batch_size, batch_size)
+        index = lax.dynamic_slice(orders, (t // per_epoch - epoch, (t % per_epoch) * batch_size), (1, batch_size))[0]
         return jax.tree.map(lambda leaf: leaf[index], data) if axis_name is None else _exchange(data, index, axis_name)
 
     return batch_at
@@ -47,8 +78,8 @@ def _of_split(
 
 def of_block(split: Any, config: Any, steps: int) -> Batches:
     """Batches from a block of `steps` of them, (steps, batch, ...), or one device's shares; see `streaming`."""
-    per_epoch = steps_per_epoch(split, config)
-    return lambda block, key, first: lambda t: jax.tree.map(lambda leaf: leaf[t % per_epoch % steps], block)
+    per_epoch = jax.tree.leaves(split)[0].shape[0] // config.batch_size
+    return lambda block, key, first, last: lambda t: jax.tree.map(lambda leaf: leaf[t % per_epoch % steps], block)
 
 
 def _exchange(part: Any, index: Int[Array, " b"], axis_name: str) -> Any:
@@ -64,6 +95,11 @@ def _exchange(part: Any, index: Int[Array, " b"], axis_name: str) -> Any:
         return jnp.where(here.reshape(-1, *[1] * (leaf.ndim - 1)), leaf[place], jnp.zeros((), leaf.dtype))
 
     return collectives.reduce_scatter(jax.tree.map(rows, part), axis_name)
+
+
+def order_of(key: Array, epoch: Array | int, examples: int) -> Int[Array, " n"]:
+    """The order of the examples in an epoch; `key` is the run's key for orders."""
+    return permutation(jax.random.fold_in(key, epoch), examples)
 
 
 def permutation(key: Array, n: int) -> Int[Array, " n"]:

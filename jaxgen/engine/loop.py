@@ -5,32 +5,19 @@ them and changes no bit of it. Everything random in step t comes from `fold_in(k
 epoch e is a permutation from `fold_in(key, e)`.
 """
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxgen.contract import Algorithm, Tree
 from jaxgen.engine.batches import Batches, of_split
 from jaxgen.engine.batches import steps_per_epoch as steps_per_epoch
 
-State = Any
-Metrics = dict[str, Float[Array, ""]]
-
-
-class Algorithm(Protocol):
-    """What every module in `jaxgen.algorithms` exports."""
-
-    Config: Any
-    HParams: Any
-    Batch: Any
-    validate: Callable[..., None]
-    init: Callable[..., State]
-    step: Callable[..., tuple[State, Metrics]]
-    evaluate: Callable[..., Metrics]
+State = Tree
 
 
 class Keys(NamedTuple):
@@ -63,8 +50,13 @@ class Chunk(NamedTuple):
 
 
 def keys(seed: int) -> Keys:
-    """The keys of a run."""
-    return Keys(*jax.random.split(jax.random.key(seed), len(Keys._fields)))
+    """The keys of the run of this seed."""
+    return keys_of(jax.random.key(seed))
+
+
+def keys_of(key: Array) -> Keys:
+    """The keys of the run whose root key is `key`."""
+    return Keys(*jax.random.split(key, len(Keys._fields)))
 
 
 def named_leaves(tree: Any) -> dict[str, Array]:
@@ -104,12 +96,12 @@ def run_chunk(
     """Steps `first` (inclusive) to `last` (exclusive), each on the batch that `batches` finds in `data`,
     which is a batch-like pytree that holds a whole split where `batches` is not given.
 
-    `first` must be the number of steps done, and `last` in the same epoch or its end: one order of the data serves
-    the whole chunk (nested loops that make one an epoch cost XLA's CPU code twice the time a step). At most
-    `rows - 1` logging intervals may be completed. The remainder of an epoch that does not fill a batch is left out;
-    the next permutation leaves out others. With `axis_name`, this is one device's share of them.
+    `first` must be the number of steps done, and the steps belong to no more epochs than `batches` makes orders for
+    (by default one), before the loop: nested loops that make one an epoch cost XLA's CPU code twice the time a step.
+    At most `rows - 1` logging intervals may be completed. The remainder of an epoch that does not fill a batch is left
+    out; the next permutation leaves out others. With `axis_name`, this is one device's share of them.
     """
-    batch_at = (batches or of_split(data, config))(data, run_keys.order, first)
+    batch_at = (batches or of_split(data, config))(data, run_keys.order, first, last)
     shared = {} if axis_name is None else {"axis_name": axis_name}
 
     def body(t: Array, loop: tuple[State, Array, Array]) -> tuple[State, Array, Array]:

@@ -33,6 +33,12 @@ def of_seeds(first: int, count: int, hparams: Any) -> Members:
     return stack(range(first, first + count), [hparams] * count)
 
 
+def completed(members: Members, complete: Callable[[Any], Any]) -> Members:
+    """Members with each one's hyperparameters completed."""
+    count = len(members.seeds)
+    return stack(members.seeds, [complete(member(members.hparams, i)) for i in range(count)])
+
+
 def keys(members: Members) -> loop.Keys:
     """The members' keys, stacked; member i's are those of its lone run."""
     return jax.tree.map(lambda *k: jnp.stack(k), *(loop.keys(seed) for seed in members.seeds))

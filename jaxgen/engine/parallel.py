@@ -1,8 +1,8 @@
 """One run on many devices: each has its share of the data and of every batch, and all hold the same state.
 
 The chunk runs under `shard_map`; the algorithm's step averages gradients over `AXIS`, and nothing else is said between
-devices but the images of a batch. Parts of a state that belong to environments are shared out too: an algorithm that
-has such says in `SHARED_AXES`, a State of axes (or of whole branches' axes), along which; -1 where all hold the same.
+devices but the images of a batch. Parts of a state may be divided among devices too, as environments are: see
+`Traits.divided_axes`.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxgen import contract
+from jaxgen.contract import Algorithm
 from jaxgen.engine import loop
 from jaxgen.errors import refuse
 
@@ -36,30 +38,30 @@ def mesh(devices: int) -> Mesh | None:
     return Mesh(np.array(found[:count]), (AXIS,)) if count > 1 else None
 
 
-def check_config(config: Any, devices: int) -> None:
+def check_config(algorithm: Algorithm, config: Any, devices: int) -> None:
     """Refuses what cannot be shared out evenly, as the numbers would depend on the devices.
 
-    A configuration says what must be a multiple of the devices in `shared_out()`: settings by name, and how many of
-    each must stay together. By default it is the batch, an image at a time.
+    `Traits.divided` names the settings that must be a multiple of the devices, and how many of each must stay together.
     """
-    default = {"batch_size": 1} if hasattr(config, "batch_size") else {}
-    for field, together in (config.shared_out() if hasattr(config, "shared_out") else default).items():
+    if not contract.takes_axis(algorithm):
+        refuse("run.devices", devices, f"1: a step of {contract.name_of(algorithm)} takes no axis_name")
+    for field, together in algorithm.TRAITS.divided(config).items():
         value, unit = getattr(config, field), devices * together
         if value % unit:
             one = f", each taking a multiple of {together}" if together > 1 else ""
             refuse(f"config.{field}", value, f"a multiple of {unit} on {devices} devices{one}")
 
 
-def carry_specs(algorithm: loop.Algorithm, carry: loop.Carry) -> loop.Carry:
+def carry_specs(algorithm: Algorithm, carry: loop.Carry) -> loop.Carry:
     """Where the carry lies: on all devices alike, but for what the algorithm has shared out."""
     whole = jax.tree.map(lambda _: P(), carry)
-    if not hasattr(algorithm, "SHARED_AXES"):
+    if algorithm.TRAITS.divided_axes is None:
         return whole
 
     def along(axis: int, branch: Any) -> Any:
         return jax.tree.map(lambda _: P(*[None] * axis, AXIS) if axis >= 0 else P(), branch)
 
-    return whole._replace(state=jax.tree.map(along, algorithm.SHARED_AXES, carry.state))
+    return whole._replace(state=jax.tree.map(along, algorithm.TRAITS.divided_axes, carry.state))
 
 
 def shardings(specs: Any, mesh: Mesh) -> Any:

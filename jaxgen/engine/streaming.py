@@ -37,14 +37,14 @@ class Stream:
         bytes_a_batch = batch_size * int(np.prod(split.images.shape[1:]))
         self.steps = max(1, min(self._per_epoch, BLOCK_STEPS, BLOCK_BYTES // bytes_a_batch))
         """Steps of a block."""
-        self._order = jax.jit(lambda epoch: batches.permutation(jax.random.fold_in(key, epoch), len(split.labels)))
+        self._order = jax.jit(lambda epoch: batches.order_of(key, epoch, len(split.labels)))
         self._current: tuple[int, Any] = (-1, None)
         self._queue: Queue[Any] = Queue(AHEAD)
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
 
-    def anew(self) -> "Stream":
-        """The same, with nothing read yet."""
+    def restarted(self) -> "Stream":
+        """The same stream with nothing read yet."""
         return Stream(self._split, self._batch, self._batch_size, self._key, self._mesh)
 
     def end(self, step: int) -> int:

@@ -27,7 +27,7 @@ def posteriors(params: Any, images: UInt8[Array, "n h w c"], key: Array, config:
     """Posterior means and KLs of a whole split."""
 
     def of_batch(split: tuple[Array, Array]) -> Posteriors:
-        numbers = vae.posterior_numbers(params, vae.pixels(*split, config), config)
+        numbers = vae.posterior_params(params, vae.pixels(*split, config), config)
         kls = jax.vmap(lambda n: distributions.marginal_kls(config.posterior, n))(numbers)
         return Posteriors(numbers[:, : config.latent_size], kls)
 

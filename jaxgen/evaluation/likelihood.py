@@ -106,7 +106,7 @@ def log_likelihood(
     def of_batch(split: tuple[Array, Array, Array]) -> LogLikelihood:
         images, pixel_keys, code_keys = split
         x = vae.pixels(images, pixel_keys, config)
-        numbers = vae.posterior_numbers(params, x, config)
+        numbers = vae.posterior_params(params, x, config)
 
         def of_block(block: Array) -> Sums:
             def more(sums: Sums, number: Array) -> tuple[Sums, None]:

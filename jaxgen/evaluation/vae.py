@@ -21,8 +21,8 @@ from jaxgen.data.dataset import Dataset
 from jaxgen.errors import UserError
 from jaxgen.evaluation import codes, likelihood
 from jaxgen.evaluation.likelihood import mean_over_images
+from jaxgen.files import read_json, write_json
 from jaxgen.losses import reconstruction
-from jaxgen.runs.files import read_json, write_json
 
 VALUES = "likelihoods.json"
 """File in a run's directory: -log p(x) of each image and what it was estimated with."""
@@ -39,13 +39,13 @@ class Judged(NamedTuple):
 def judge(params: Any, images: Array, key: Array, hparams: vae.HParams, config: vae.Config) -> Judged:
     """The ELBO's terms, KL in closed form, and the reconstruction error, summed over an image's pixels."""
     pixel_key, code_key = jax.random.split(key)
-    config = replace(vae.plain(config), objective="elbo", samples=1)
+    config = replace(vae.for_evaluation(config), objective="elbo", samples=1)
 
     def of_batch(split: tuple[Array, Array, Array]) -> Judged:
         images, pixel_keys, code_keys = split
         x = vae.pixels(images, pixel_keys, config)
         each, _ = vae.terms(params, x, code_keys, 1.0, hparams, config)
-        means = vae.posterior_numbers(params, x, config)[:, : config.latent_size]
+        means = vae.posterior_params(params, x, config)[:, : config.latent_size]
         return Judged(each.distortion, each.rate, reconstruction.squared_error(vae.decode(params, means, config), x))
 
     split = (images, batching.keys(pixel_key, len(images)), batching.keys(code_key, len(images)))

@@ -6,17 +6,16 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import UnionType
 from typing import Any, TypeVar
 
 import jax
 import tyro
 
-from jaxgen.doctor import quick
-from jaxgen.engine import machine
-from jaxgen.errors import SettingError, UserError, check_choice
-from jaxgen.launch import devices, processes
+from jaxgen.engine import hosts
+from jaxgen.errors import Interrupted, SettingError, UserError, check_choice
+from jaxgen.runs import machine
 
 S = TypeVar("S")
 
@@ -99,45 +98,23 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX, _MADV_HUGEPAGE = -1, -3, -8,
 _HUGE_PAGE_BYTES = 2**21
 
 
-def chosen(presets: Mapping[str, S], args: Sequence[str]) -> S:
-    """The preset that `--preset NAME` names, the first where there is no such option: defaults for `parse`."""
+def preset_of(names: Sequence[str], args: Sequence[str]) -> str:
+    """The preset that `--preset NAME` names, the first where there is no such option."""
     for place, arg in enumerate(args):
         option, _, value = arg.partition("=")
         if option == "--preset":
             name = value or (args[place + 1] if place + 1 < len(args) else "")
-            check_choice("preset", name, presets)
-            return presets[name]
-    return next(iter(presets.values()))
+            check_choice("preset", name, names)
+            return name
+    return names[0]
 
 
-def main(
-    default: S | Mapping[str, S] | UnionType,
-    run: Callable[[S], Any],
-    description: str | None,
-    small_operations: bool = False,
-) -> None:
-    """Parses, runs, and turns what a person can mend into one line and an exit code (2: settings, 1: the rest).
+def main(default: S | UnionType, run: Callable[[S], Any], description: str | None) -> None:
+    """Parse, run, and turn what a person can mend into one line and an exit code (2: settings, 1: the rest).
 
-    `default` may be several settings by name, each with its name in a field `preset`: `--preset` selects one, and
-    further options change it. Or a union of settings' types, each a subcommand. `small_operations`: even a lone run
-    is faster in one thread.
+    A union of settings' types in place of a default makes each of them a subcommand.
     """
-
-    def launch() -> None:
-        settings = parse_chosen(default, description, sys.argv[1:])
-        if hasattr(settings, "run"):
-            processes.start(settings.run)
-            devices.place(settings.run.cpu_devices, settings.run.seeds, settings.run.devices, small_operations)
-            quick.once()  # after that: it makes the devices
-        with processes.together():
-            run(settings)
-
-    reported(launch)
-
-
-def parse_chosen(default: Any, description: str | None, args: Sequence[str]) -> Any:
-    """`parse`, where `default` may be presets by name."""
-    return parse(chosen(default, args) if isinstance(default, Mapping) else default, description, args)
+    reported(lambda: run(parse(default, description, sys.argv[1:])))
 
 
 def reported(run: Callable[[], Any]) -> None:
@@ -148,6 +125,8 @@ def reported(run: Callable[[], Any]) -> None:
         run()
     except SettingError as error:
         _fail(str(error), 2)
+    except Interrupted as error:
+        _fail(str(error), 128 + error.signal)
     except UserError as error:
         _fail(str(error), 1)
     except OSError as error:
@@ -160,7 +139,7 @@ def reported(run: Callable[[], Any]) -> None:
 
 def _fail(message: str, code: int) -> None:
     print(f"error: {message}", file=sys.stderr, flush=True)
-    if processes.are_several():  # no farewell, for which the others would have to come too
+    if hosts.are_several():  # no farewell, for which the others would have to come too
         sys.stdout.flush()
         os._exit(code)
     sys.exit(code)

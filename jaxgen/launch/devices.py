@@ -10,14 +10,10 @@ import os
 import jax
 
 from jaxgen.errors import check_at_least, refuse
+from jaxgen.runs import machine
 
 _ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
 _COUNT = "xla_force_host_platform_device_count"
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def place(cpu_devices: int | None, members: int, shares: int = 1, small_operations: bool = False) -> None:
@@ -34,7 +30,7 @@ def place(cpu_devices: int | None, members: int, shares: int = 1, small_operatio
             use_single_threads(cpu_devices)
     elif (max(members, shares) > 1 or small_operations) and not _chosen():
         try:
-            use_single_threads(shares if shares > 1 else min(members, cores()))
+            use_single_threads(shares if shares > 1 else min(members, machine.cores()))
         except ValueError:  # the backend has started: then as it is
             return
 

@@ -1,26 +1,21 @@
-"""Several processes that work on one run, on one machine or many: how they meet, what they agree on, how they end.
+"""Several processes that work on one run, on one machine or many: how they meet and how they end.
 
 Every process runs the same program on its own share of the data; what a program computes is known to all. Only the
-first one writes. Between chunks they agree on the next chunk's length and on signals, with one small collective.
+first one writes. What they tell each other is in `jaxgen.engine.hosts`.
 """
 
 import ctypes
-import json
 import os
 import signal
 import sys
 import traceback
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import jax
-import numpy as np
-from jax.experimental import multihost_utils
 
 from jaxgen.errors import UserError, refuse
-from jaxgen.runs import settings as settings_lib
 from jaxgen.runs.settings import RunSettings
 
 _FAREWELL = 3600
@@ -44,62 +39,20 @@ def start(run: RunSettings) -> None:
     if run.coordinator:
         explicit = (run.coordinator, run.processes, run.process)
     where = f"at {run.coordinator}" if run.coordinator else "that run.distributed looks for in the environment"
-    _say_at_abort(f"could not meet the other processes {where} in {max(run.patience, 60)} seconds")
+    _say_at_abort(f"could not meet the other processes {where} in {max(run.heartbeat_timeout, 60)} seconds")
     try:
         jax.distributed.initialize(
             explicit[0],
             explicit[1],
             explicit[2],
             cluster_detection_method="deactivate" if run.coordinator else None,
-            initialization_timeout=max(run.patience, 60),
-            heartbeat_timeout_seconds=run.patience,
+            initialization_timeout=max(run.heartbeat_timeout, 60),
+            heartbeat_timeout_seconds=run.heartbeat_timeout,
             shutdown_timeout_seconds=_FAREWELL,
         )
     except (RuntimeError, ValueError, OSError) as error:
         reason = (str(error).splitlines() or [""])[0][:200]
         raise UserError(f"could not meet the other processes {where}: {reason}") from error
-
-
-def are_several() -> bool:
-    """Whether this process is one of several."""
-    return jax.distributed.is_initialized() and jax.process_count() > 1
-
-
-def is_first() -> bool:
-    """Whether this is the process that writes."""
-    return not jax.distributed.is_initialized() or jax.process_index() == 0
-
-
-def from_first(tree: Any) -> Any:
-    """Numbers as the first process has them; the others give some of the same shapes."""
-    return multihost_utils.broadcast_one_to_all(tree) if are_several() else tree
-
-
-def agree(steps: int, received: int | None) -> tuple[int, int | None]:
-    """The first process's number of steps, and a signal that any of them has received."""
-    if not are_several():
-        return steps, received
-    said = np.asarray(multihost_utils.process_allgather(np.array([steps, received or 0], np.int32)))
-    return int(said[0, 0]), int(said[:, 1].max()) or None
-
-
-def check_same(settings: Any, data: Any) -> None:
-    """Refuses processes whose settings or data are not the same."""
-    if not are_several():
-        return
-    plain = settings_lib.to_dict(settings)
-    for part, field in (
-        ("run", "root"),
-        ("run", "process"),
-        ("data", "data_dir"),
-        ("data", "path"),
-    ):  # each has its own
-        plain.get(part, {}).pop(field, None)
-    sums = np.array([zlib.crc32(json.dumps(what, sort_keys=True).encode()) for what in (plain, data)], np.uint32)
-    for what, column in zip(("settings", "data"), np.asarray(multihost_utils.process_allgather(sums)).T, strict=True):
-        others = np.flatnonzero(column != column[0]).tolist()
-        if others:
-            raise UserError(f"process {others[0]} has other {what} than process 0: give all the same")
 
 
 @contextmanager
@@ -111,7 +64,7 @@ def silence() -> Iterator[None]:
 
 @contextmanager
 def together() -> Iterator[None]:
-    """What ends one process inside, ends it at once: the others notice, and end within `run.patience` seconds.
+    """What ends one process inside, ends it at once: the others notice, and end within `run.heartbeat_timeout` seconds.
 
     Otherwise it would wait at its exit for others that wait for it. JAX aborts a process that has lost the others; a
     last line then says so in place of a core dump.

@@ -20,26 +20,26 @@ def _rlax() -> Any:
     return rlax
 
 
-def chosen(q_values: Float[Array, "b actions"], actions: Int[Array, " b"]) -> Float[Array, " b"]:
+def take_action(q_values: Float[Array, "b actions"], actions: Int[Array, " b"]) -> Float[Array, " b"]:
     """Q(s, a), as a product with a one-hot row: the gradient of indexing would be a scatter, one row after another."""
     return (q_values * jax.nn.one_hot(actions, q_values.shape[1])).sum(axis=1)
 
 
-def following(
+def bootstrap_value(
     by_target: Float[Array, "b actions"], by_net: Float[Array, "b actions"] | None = None
 ) -> Float[Array, " b"]:
-    """What a state is worth to the target: of its best action, or of the one the net thinks best (double)."""
-    return by_target.max(axis=1) if by_net is None else chosen(by_target, by_net.argmax(axis=1))
+    """max_a Q_target(s', a); with `by_net`, Q_target(s', argmax_a Q(s', a)) for double Q-learning."""
+    return by_target.max(axis=1) if by_net is None else take_action(by_target, by_net.argmax(axis=1))
 
 
 def td_errors(
     values: Float[Array, " b"],
     rewards: Float[Array, " b"],
     discounts: Float[Array, " b"],
-    following: Float[Array, " b"],
+    bootstrap_values: Float[Array, " b"],
 ) -> Float[Array, " b"]:
-    """reward + discount following - value; no gradient reaches what it is compared with."""
-    return jax.vmap(_rlax().td_learning)(values, rewards, discounts, following)
+    """reward + discount bootstrap value - value; the target is not differentiated."""
+    return jax.vmap(_rlax().td_learning)(values, rewards, discounts, bootstrap_values)
 
 
 def loss(name: Loss, errors: Float[Array, " b"]) -> Float[Array, " b"]:

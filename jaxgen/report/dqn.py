@@ -11,26 +11,24 @@ import numpy as np
 from jaxgen.algorithms import dqn
 from jaxgen.evaluation import returns
 from jaxgen.report import cartpole, figures
-from jaxgen.runs import metrics
-from jaxgen.runs.files import read_json, write_json
 from jaxgen.runs.metrics import Row
-from jaxgen.runs.snapshot import Drawing
+from jaxgen.runs.snapshot import Snapshot
 
 GRID = 101
 ANGLES, VELOCITIES = (-12.0, 12.0), (-3.0, 3.0)
 """Of the pictured values, in degrees and radians per second."""
 
 
-def draw(drawing: Drawing) -> None:
+def draw(snapshot: Snapshot) -> None:
     """Writes the learning curves and what belongs to the environment."""
-    rows = drawing.rows if drawing.population is None else drawing.population.rows
-    draw_curves(drawing.directory / "returns.png", rows, drawing.config)
-    if drawing.config.environment == "CartPole-v1":
-        _draw_episode(drawing)
-        _draw_values(drawing)
-    if drawing.config.episodes:
-        state = drawing.state if drawing.population is None else drawing.population.state
-        _draw_scores(drawing, np.atleast_2d(state.episodes.scores), np.atleast_1d(state.episodes.finished))
+    rows = snapshot.rows if snapshot.population is None else snapshot.population.rows
+    draw_curves(snapshot.directory / "returns.png", rows, snapshot.config)
+    if snapshot.config.environment == "CartPole-v1":
+        _draw_episode(snapshot)
+        _draw_values(snapshot)
+    if snapshot.config.episodes:
+        state = snapshot.state if snapshot.population is None else snapshot.population.state
+        _draw_scores(snapshot, np.atleast_2d(state.episodes.scores), np.atleast_1d(state.episodes.finished))
 
 
 def series(rows: list[Row], name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -63,23 +61,23 @@ def environment_steps(steps: Any, config: dqn.Config) -> Any:
     return config.learning_starts + steps * config.transitions
 
 
-def _draw_episode(drawing: Drawing) -> None:
-    play = jax.jit(partial(dqn.greedy_returns, config=drawing.config, episodes=1))
-    gained, seen = play(drawing.state.params, drawing.key)
-    cartpole.animate(drawing.directory / "pole.gif", np.asarray(seen)[: int(gained[0]), 0])
+def _draw_episode(snapshot: Snapshot) -> None:
+    play = jax.jit(partial(dqn.greedy_returns, config=snapshot.config, episodes=1))
+    gained, seen = play(snapshot.state.params, snapshot.key)
+    cartpole.animate(snapshot.directory / "pole.gif", np.asarray(seen)[: int(gained[0]), 0])
 
 
-def _draw_values(drawing: Drawing) -> None:
+def _draw_values(snapshot: Snapshot) -> None:
     """max_a Q and Q(right) - Q(left) for a cart that stands in the middle."""
     angles, velocities = np.meshgrid(np.linspace(*ANGLES, GRID), np.linspace(*VELOCITIES, GRID))
     still = np.zeros(GRID * GRID)
     grid = np.stack([still, still, np.deg2rad(angles).ravel(), velocities.ravel()], axis=1)
-    values = jax.jit(partial(dqn.values, config=drawing.config))(drawing.state.params, jnp.asarray(grid, jnp.float32))
+    values = jax.jit(partial(dqn.values, config=snapshot.config))(snapshot.state.params, jnp.asarray(grid, jnp.float32))
     q = np.asarray(values).reshape(GRID, GRID, -1)
     maps = {"value of the situation": q.max(axis=-1), "right better than left by": q[..., 1] - q[..., 0]}
     names = "angle of the pole, degrees", "angular velocity, radians per second"
     figures.surfaces(
-        drawing.directory / "values.png",
+        snapshot.directory / "values.png",
         maps,
         (*ANGLES, *VELOCITIES),
         names,
@@ -87,7 +85,7 @@ def _draw_values(drawing: Drawing) -> None:
     )
 
 
-def _draw_scores(drawing: Drawing, scores: np.ndarray, finished: np.ndarray) -> None:
+def _draw_scores(snapshot: Snapshot, scores: np.ndarray, finished: np.ndarray) -> None:
     """Scores (seeds, episodes) of training as a picture, and the first seed's as the chapter prints them."""
     played = int(min(finished.min(), scores.shape[1]))
     if played == 0:
@@ -96,22 +94,27 @@ def _draw_scores(drawing: Drawing, scores: np.ndarray, finished: np.ndarray) -> 
     low, high = np.percentile(scores, [5, 95], axis=0)
     lines = {"mean": (scores.mean(axis=0), [(low, high)]), "first seed": (scores[0], [])}
     title = f"Episodes of training, {len(scores)} seed{'s' * (len(scores) > 1)} (band: 5th to 95th percentile)"
-    figures.bands(drawing.directory / "scores.png", np.arange(1, played + 1), lines, ("episode", "score"), title)
-    if drawing.directory.name == "figures":
-        print("\n".join(f"episode {number} score: {score:.0f}" for number, score in enumerate(scores[0], 1)))
+    figures.bands(snapshot.directory / "scores.png", np.arange(1, played + 1), lines, ("episode", "score"), title)
 
 
-def summarize(path: Path, config: dqn.Config) -> dict[str, Any]:
-    """Adds what the seeds reached to a finished run's result.json, and prints it."""
-    _, evaluations = series(metrics.read(path / "metrics.jsonl"), "test/return")
-    result = read_json(path / "result.json")
-    summary = returns.of_seeds(evaluations)
-    taken = environment_steps(result["step"], config)
-    count = len(summary["seeds"])
-    result |= {"environment_steps": taken, "returns": summary}
-    write_json(path / "result.json", result)
-    print(returns.described(summary))
-    print(
-        f"{taken:,} environment steps a seed, {count * taken / max(result['train_seconds'], 1e-9):,.0f} a second in all"
-    )
-    return result
+def summarize(snapshot: Snapshot, result: dict[str, Any]) -> dict[str, Any]:
+    """Returns over seeds, environment steps, and the scores of the first seed's counted episodes."""
+    rows = snapshot.rows if snapshot.population is None else snapshot.population.rows
+    _, evaluations = series(rows, "test/return")
+    found = {
+        "environment_steps": environment_steps(snapshot.step, snapshot.config),
+        "returns": returns.of_seeds(evaluations),
+    }
+    if snapshot.config.episodes:
+        episodes = snapshot.state.episodes
+        found["scores"] = np.asarray(episodes.scores)[: int(episodes.finished)].tolist()
+    return found
+
+
+def describe(result: dict[str, Any]) -> str:
+    """The returns of a finished run, its scores as the chapter prints them, and its speed, in lines for a person."""
+    taken, count = result["environment_steps"], len(result["returns"]["seeds"])
+    scores = [f"episode {number} score: {score:.0f}" for number, score in enumerate(result.get("scores", ()), 1)]
+    speed = count * taken / max(result["train_seconds"], 1e-9)
+    lines = [*scores, returns.described(result["returns"])]
+    return "\n".join([*lines, f"{taken:,} environment steps a seed, {speed:,.0f} a second in all"])

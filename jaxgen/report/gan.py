@@ -11,9 +11,8 @@ from jaxtyping import Array
 from jaxgen.algorithms import gan
 from jaxgen.evaluation.neighbors import nearest
 from jaxgen.report import figures
-from jaxgen.runs.files import write_json
 from jaxgen.runs.metrics import running_means
-from jaxgen.runs.snapshot import Drawing
+from jaxgen.runs.snapshot import Snapshot
 
 COLUMNS = 10
 PATHS = 6
@@ -28,26 +27,25 @@ LOSSES = ("train/generator_loss", "train/discriminator_loss")
 OUTPUTS = ("train/real_logit", "train/fake_logit")
 
 
-def draw(drawing: Drawing) -> None:
+def draw(snapshot: Snapshot) -> None:
     """Writes the sheet of samples from fixed noise; at the end of a run all the rest too."""
-    size = drawing.config.image_shape[0]
-    noise, labels = gan.noise_and_labels(drawing.key, COLUMNS**2 if size < 60 else 50, drawing.config)
+    size = snapshot.config.image_shape[0]
+    noise, labels = gan.noise_and_labels(snapshot.key, COLUMNS**2 if size < 60 else 50, snapshot.config)
     scale = 2 if size < 60 else 1
-    figures.image_sheet(drawing.directory / "samples.png", _images(drawing, noise, labels), COLUMNS, scale)
-    if drawing.directory.name != "figures":
+    figures.image_sheet(snapshot.directory / "samples.png", _images(snapshot, noise, labels), COLUMNS, scale)
+    if snapshot.directory.name != "figures":
         return
-    frames = [*sorted(drawing.directory.glob("epoch-*/samples.png")), drawing.directory / "samples.png"]
-    figures.animation(drawing.directory / "training.gif", frames)
-    _draw_interpolation(drawing, noise, labels)
-    _draw_nearest(drawing, noise, labels)
-    figures.curves(drawing.directory / "losses.png", drawing.rows, LOSSES, "nats per image")
-    figures.curves(drawing.directory / "discriminator.png", drawing.rows, OUTPUTS, "mean logit of the discriminator")
-    write_running_losses(drawing)
+    frames = [*sorted(snapshot.directory.glob("epoch-*/samples.png")), snapshot.directory / "samples.png"]
+    figures.animation(snapshot.directory / "training.gif", frames)
+    _draw_interpolation(snapshot, noise, labels)
+    _draw_nearest(snapshot, noise, labels)
+    figures.curves(snapshot.directory / "losses.png", snapshot.rows, LOSSES, "nats per image")
+    figures.curves(snapshot.directory / "discriminator.png", snapshot.rows, OUTPUTS, "mean logit of the discriminator")
 
 
-def _images(drawing: Drawing, noise: Array, labels: Array) -> np.ndarray:
-    images_of = jax.jit(partial(gan.images_of, config=drawing.config))
-    return np.asarray(images_of(gan.sampling_params(drawing.state, drawing.config), noise, labels))
+def _images(snapshot: Snapshot, noise: Array, labels: Array) -> np.ndarray:
+    images_of = jax.jit(partial(gan.images_of, config=snapshot.config))
+    return np.asarray(images_of(gan.weights(snapshot.state, snapshot.config), noise, labels))
 
 
 def between(start: Array, end: Array, shares: Array) -> Array:
@@ -61,36 +59,41 @@ def between(start: Array, end: Array, shares: Array) -> Array:
     return weights @ jnp.stack([start, end])
 
 
-def _draw_interpolation(drawing: Drawing, noise: Array, labels: Array) -> None:
+def _draw_interpolation(snapshot: Snapshot, noise: Array, labels: Array) -> None:
     shares = jnp.linspace(0, 1, STEPS)
     points = jnp.concatenate([between(noise[2 * i], noise[2 * i + 1], shares) for i in range(PATHS)])
-    images = _images(drawing, points, jnp.repeat(labels[:PATHS], STEPS))
-    scale = 2 if drawing.config.image_shape[0] < 60 else 1
-    figures.image_sheet(drawing.directory / "interpolation.png", images, STEPS, scale)
+    images = _images(snapshot, points, jnp.repeat(labels[:PATHS], STEPS))
+    scale = 2 if snapshot.config.image_shape[0] < 60 else 1
+    figures.image_sheet(snapshot.directory / "interpolation.png", images, STEPS, scale)
 
 
-def _draw_nearest(drawing: Drawing, noise: Array, labels: Array) -> None:
+def _draw_nearest(snapshot: Snapshot, noise: Array, labels: Array) -> None:
     """Samples above the training images (the first `POOL`) nearest to them by pixels: copies would show."""
-    samples = _images(drawing, noise[:COMPARED], labels[:COMPARED])
-    train = jnp.asarray(drawing.dataset.train.images[:POOL])
+    samples = _images(snapshot, noise[:COMPARED], labels[:COMPARED])
+    train = jnp.asarray(snapshot.dataset.train.images[:POOL])
     distances, indices = jax.jit(partial(nearest, count=3))(jnp.asarray(samples), train)
     rows: dict[str, Any] = {"sample": samples}
     for rank, name in enumerate(("nearest in training", "second", "third")):
         rows[name] = np.asarray(train[indices[:, rank]], np.float32) / 255
     titles = [f"RMS {distance:.2f}" for distance in np.asarray(distances)[:, 0]]
-    figures.image_rows(drawing.directory / "nearest.png", rows, titles)
+    figures.image_rows(snapshot.directory / "nearest.png", rows, titles)
 
 
-def write_running_losses(drawing: Drawing) -> None:
-    """`losses.json`: both losses' means over all steps since the start, after each epoch (the chapter's figures)."""
-    per_epoch = len(drawing.dataset.train.labels) // drawing.config.batch_size
-    generator, discriminator = (running_means(drawing.rows, name) for name in LOSSES)
+def summarize(snapshot: Snapshot, result: dict[str, Any]) -> dict[str, Any]:
+    """Both losses' means over all steps since the start, after each epoch (the chapter's figures)."""
+    if snapshot.population is not None:
+        return {}
+    generator, discriminator = (running_means(snapshot.rows, name) for name in LOSSES)
     table = []
-    for epoch in range(1, max(generator) // per_epoch + 1):
-        step = max(s for s in generator if s <= epoch * per_epoch)
+    for epoch in range(1, max(generator) // snapshot.steps_per_epoch + 1):
+        step = max(s for s in generator if s <= epoch * snapshot.steps_per_epoch)
         table.append({"epoch": epoch, "step": step, "generator": generator[step], "discriminator": discriminator[step]})
-    write_json(drawing.directory.parent / "losses.json", table)
+    return {"running_losses": table}
+
+
+def describe(result: dict[str, Any]) -> str:
+    """The losses' means since the start after every fifth epoch, in lines for a person."""
+    table = result.get("running_losses", [])
     shown = [row for row in table if row["epoch"] % 5 == 0] or table[-1:]
-    print("mean losses since the start, generator / discriminator:")
-    for row in shown:
-        print(f"  epoch {row['epoch']:3}: {row['generator']:.4f} / {row['discriminator']:.4f}")
+    lines = [f"  epoch {row['epoch']:3}: {row['generator']:.4f} / {row['discriminator']:.4f}" for row in shown]
+    return "\n".join(["mean losses since the start, generator / discriminator:", *lines]) if lines else ""

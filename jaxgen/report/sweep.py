@@ -2,19 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from jaxgen.contract import Objective
 from jaxgen.report.figures import COLORS, _figure, _save
-
-
-class Objective(NamedTuple):
-    """The metric that is drawn, and whether more of it is better."""
-
-    metric: str
-    maximize: bool
-
 
 Points = Sequence[tuple[int, float]]
 

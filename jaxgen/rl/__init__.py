@@ -1,0 +1,1 @@
+"""Reinforcement learning on the device: environments (gymnax) and replay."""

@@ -29,7 +29,7 @@ class Environment(NamedTuple):
     """Length at which an episode is cut."""
 
 
-class Situation(NamedTuple):
+class EnvState(NamedTuple):
     """Where N copies of an environment stand."""
 
     observation: Float[Array, " n *shape"]
@@ -37,7 +37,7 @@ class Situation(NamedTuple):
     """gymnax's own state of each."""
 
 
-class Outcome(NamedTuple):
+class StepResult(NamedTuple):
     """What one step of N copies brought."""
 
     reward: Float[Array, " n"]
@@ -68,28 +68,28 @@ def make(name: str) -> Environment:
     return Environment(name, env, params, tuple(observations.shape), int(actions.n), int(params.max_steps_in_episode))
 
 
-def reset(environment: Environment, keys: Key[Array, " n"]) -> Situation:
-    """The first situations of as many copies as there are keys."""
+def reset(environment: Environment, keys: Key[Array, " n"]) -> EnvState:
+    """The first states of as many copies as there are keys."""
     with jax.numpy_dtype_promotion("standard"):  # gymnax writes booleans into arrays of numbers
         observation, inner = jax.vmap(environment.gymnax.reset, in_axes=(0, None))(keys, environment.params)
-    return Situation(
+    return EnvState(
         observation.astype(jnp.float32), jax.tree.map(lambda x: lax.convert_element_type(x, x.dtype), inner)
     )
 
 
 def step(
-    environment: Environment, keys: Key[Array, " n"], situation: Situation, actions: Int[Array, " n"]
-) -> tuple[Situation, Outcome]:
+    environment: Environment, keys: Key[Array, " n"], env_state: EnvState, actions: Int[Array, " n"]
+) -> tuple[EnvState, StepResult]:
     """One step of every copy; those whose episode is over stand at the start of the next."""
     play_on = jax.vmap(environment.gymnax.step, in_axes=(0, 0, 0, None))
     with jax.numpy_dtype_promotion("standard"):  # gymnax multiplies numbers by integer actions and by booleans
         observation, inner, reward, terminated, truncated, info = play_on(
-            keys, situation.inner, actions, environment.params
+            keys, env_state.inner, actions, environment.params
         )
-    inner = jax.tree.map(lambda new, old: new.astype(old.dtype), inner, situation.inner)
+    inner = jax.tree.map(lambda new, old: new.astype(old.dtype), inner, env_state.inner)
     reached = info["final_observation"].astype(jnp.float32)
-    outcome = Outcome(reward.astype(jnp.float32), reached, terminated, terminated | truncated)
-    return Situation(observation.astype(jnp.float32), inner), outcome
+    result = StepResult(reward.astype(jnp.float32), reached, terminated, terminated | truncated)
+    return EnvState(observation.astype(jnp.float32), inner), result
 
 
 def play(
@@ -108,12 +108,12 @@ def play(
     played = episodes // collectives.size(axis_name)
 
     def one(carry: tuple[Any, Array, Array], t: Array) -> tuple[tuple[Any, Array, Array], Array]:
-        situation, returns, alive = carry
+        env_state, returns, alive = carry
         keys = collectives.local_shard(jax.random.split(jax.random.fold_in(step_key, t), episodes), axis_name)
-        seen = jnp.where(_like(alive, situation.observation), situation.observation, 0)
-        situation, outcome = step(environment, keys, situation, policy(situation.observation))
-        returns = returns + jnp.where(alive, outcome.reward, 0)
-        return (situation, returns, alive & ~outcome.done), seen
+        seen = jnp.where(_like(alive, env_state.observation), env_state.observation, 0)
+        env_state, result = step(environment, keys, env_state, policy(env_state.observation))
+        returns = returns + jnp.where(alive, result.reward, 0)
+        return (env_state, returns, alive & ~result.done), seen
 
     carry = (start, jnp.zeros(played), jnp.ones(played, bool))
     (_, returns, _), seen = lax.scan(one, carry, jnp.arange(environment.episode_steps))

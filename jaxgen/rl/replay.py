@@ -40,7 +40,7 @@ class Replay(NamedTuple):
     """Of each transition, 0 where there is none yet; None where sampling is uniform."""
 
 
-class Place(NamedTuple):
+class Index(NamedTuple):
     """Where B transitions lie."""
 
     row: Int[Array, " b"]
@@ -72,7 +72,7 @@ def create(rows: int, environments: int, observation_shape: tuple[int, ...], pri
     return Replay(empty, jnp.zeros((), jnp.int32), zeros(jnp.float32) if prioritized else None)
 
 
-def insert(replay: Replay, transition: Transition) -> Replay:
+def add(replay: Replay, transition: Transition) -> Replay:
     """Writes one row over the oldest; its priorities are the largest there are (1 at first)."""
     at = replay.written % replay.rows.reward.shape[0]
     rows = jax.tree.map(lambda ring, new: lax.dynamic_update_index_in_dim(ring, new, at, 0), replay.rows, transition)
@@ -84,7 +84,7 @@ def insert(replay: Replay, transition: Transition) -> Replay:
     return Replay(rows, replay.written + 1, priorities)
 
 
-def uniform(replay: Replay, draws: UInt32[Array, " b"], n_step: int, axis_name: str | None = None) -> Place:
+def uniform(replay: Replay, draws: UInt32[Array, " b"], n_step: int, axis_name: str | None = None) -> Index:
     """Places drawn with replacement from all transitions that have the n - 1 rows after them; `draws` are random.
 
     With `axis_name`, places in the rings of all devices, each of which holds its own environments.
@@ -95,7 +95,7 @@ def uniform(replay: Replay, draws: UInt32[Array, " b"], n_step: int, axis_name: 
     choices = (filled - (n_step - 1)) * environments
     chosen = jnp.minimum((unit(draws) * choices.astype(jnp.float32)).astype(jnp.int32), choices - 1)
     row = (replay.written - filled + chosen // environments) % capacity
-    return Place(row, chosen % environments)
+    return Index(row, chosen % environments)
 
 
 def unit(draws: UInt32[Array, "*n"]) -> Float[Array, "*n"]:
@@ -109,7 +109,7 @@ def prioritized(
     n_step: int,
     priority_exponent: Float[Array, ""] | float,
     importance_exponent: Float[Array, ""] | float,
-) -> tuple[Place, Float[Array, " b"]]:
+) -> tuple[Index, Float[Array, " b"]]:
     """Places drawn by P(i) ~ priority_i^a, and weights (choices P(i))^-b over their largest.
 
     Schaul et al., Prioritized experience replay, ICLR 2016: stratified, one place from each of B equal parts.
@@ -122,7 +122,7 @@ def prioritized(
     chosen, total = _by_mass(masses, draws)
     choices = (jnp.minimum(replay.written, capacity) - (n_step - 1)) * environments
     weights = (choices.astype(jnp.float32) * masses[chosen] / total) ** -importance_exponent
-    return Place(chosen // environments, chosen % environments), weights / weights.max()
+    return Index(chosen // environments, chosen % environments), weights / weights.max()
 
 
 def _by_mass(masses: Float[Array, " n"], draws: UInt32[Array, " b"]) -> tuple[Int[Array, " b"], Float[Array, ""]]:
@@ -137,14 +137,14 @@ def _by_mass(masses: Float[Array, " n"], draws: UInt32[Array, " b"]) -> tuple[In
     return jnp.minimum(block * BLOCK + inside, masses.size - 1), ends[-1]
 
 
-def reprioritize(replay: Replay, place: Place, priorities: Float[Array, " b"]) -> Replay:
+def update_priorities(replay: Replay, place: Index, priorities: Float[Array, " b"]) -> Replay:
     """The ring with new priorities at some places."""
     assert replay.priorities is not None
     return replay._replace(priorities=replay.priorities.at[place.row, place.environment].set(priorities))
 
 
 def gather(
-    replay: Replay, place: Place, n_step: int, gamma: Float[Array, ""] | float, axis_name: str | None = None
+    replay: Replay, place: Index, n_step: int, gamma: Float[Array, ""] | float, axis_name: str | None = None
 ) -> Batch:
     """The transitions at some places, over n steps or to the end of their episode.
 
@@ -154,7 +154,7 @@ def gather(
         environments = replay.rows.reward.shape[1]
         environment = place.environment - lax.axis_index(axis_name) * environments
         here = (environment >= 0) & (environment < environments)
-        found = gather(replay, Place(place.row, jnp.where(here, environment, 0)), n_step, gamma)
+        found = gather(replay, Index(place.row, jnp.where(here, environment, 0)), n_step, gamma)
         return collectives.reduce_scatter(
             jax.tree.map(lambda x: jnp.where(_like(here, x), x, 0).astype(x.dtype), found), axis_name
         )

@@ -8,7 +8,6 @@ as `damaged-N` and the one before it is taken.
 import hashlib
 import os
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxgen.engine import hosts
 from jaxgen.engine.loop import named_leaves
 from jaxgen.errors import UserError
-from jaxgen.launch import processes
+from jaxgen.runs import renamed
 
 Tree = Any
 
@@ -32,16 +32,31 @@ def _struct(entry: dict[str, Any]) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(tuple(entry["shape"]), entry["dtype"])
 
 
-class _KeepNewestAndBest:
-    """Orbax preservation policy: the newest `keep` steps and the one with the lowest score."""
+def _as_recorded(record: dict[str, Any]) -> dict[str, jax.ShapeDtypeStruct]:
+    return {renamed.array(name): _struct(entry) for name, entry in record["arrays"].items()}
 
-    def __init__(self, keep: int) -> None:
-        self.keep = keep
+
+def preserved(steps: Sequence[int], keep: int, best: int | None, spacing: int) -> list[bool]:
+    """Which of ascending `steps` to keep: the newest `keep`, the best, and the first of each `spacing` (0: none)."""
+    newest, blocks = set(steps[-keep:]), set()
+    kept = []
+    for step in steps:
+        block = step // spacing if spacing else None
+        first = spacing > 0 and block not in blocks
+        blocks.add(block)
+        kept.append(step in newest or step == best or first)
+    return kept
+
+
+class _Policy:
+    """Orbax's preservation policy: see `preserved`."""
+
+    def __init__(self, keep: int, spacing: int) -> None:
+        self.keep, self.spacing = keep, spacing
         self.best: int | None = None
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        newest = {info.step for info in checkpoints[-self.keep :]}
-        return [info.step in newest or info.step == self.best for info in checkpoints]
+        return preserved([info.step for info in checkpoints], self.keep, self.best, self.spacing)
 
 
 def _alone() -> Any:
@@ -51,24 +66,28 @@ def _alone() -> Any:
     return MultiprocessingOptions(primary_host=0, active_processes={0}, barrier_sync_key_prefix="jaxgen")
 
 
+def _to_nobody(message: str) -> None:
+    """Drops a warning."""
+
+
 class Checkpoints:
     """The checkpoints of one run, in `directory`."""
 
-    def __init__(self, directory: Path, keep: int) -> None:
+    def __init__(self, directory: Path, keep: int, spacing: int = 0, warn: Callable[[str], None] = _to_nobody) -> None:
         import absl.logging
         import orbax.checkpoint as ocp  # 2 s, needed only once the first chunk is on its way
 
         absl.logging.set_verbosity(absl.logging.FATAL)  # what orbax's threads meet is raised again and said by us
 
-        self._ocp = ocp
+        self._ocp, self._warn = ocp, warn
         self._directory = directory.absolute()
-        self._policy = _KeepNewestAndBest(keep)
+        self._policy = _Policy(keep, spacing)
         self._directory.mkdir(parents=True, exist_ok=True)
         options = ocp.CheckpointManagerOptions(
             preservation_policy=self._policy,
             cleanup_tmp_directories=True,
             create=False,
-            multiprocessing_options=_alone() if processes.are_several() else ocp.options.MultiprocessingOptions(),
+            multiprocessing_options=_alone() if hosts.are_several() else ocp.options.MultiprocessingOptions(),
         )
         self._manager = ocp.CheckpointManager(self._directory, options=options)
         self.best_score = float("inf")
@@ -117,14 +136,33 @@ class Checkpoints:
 
     def newest(self) -> tuple[int, dict[str, np.ndarray], dict[str, Any]] | None:
         """The newest valid checkpoint as (step, arrays by name, meta), whatever it holds, if any."""
-        return self._restore(lambda record: {n: _struct(entry) for n, entry in record["arrays"].items()})
+        return self._restore(_as_recorded)
+
+    def at(self, step: int) -> tuple[int, dict[str, np.ndarray], dict[str, Any]]:
+        """The checkpoint of this step, as `newest`; one that is missing or damaged is a `UserError`."""
+        steps = sorted(self._manager.all_steps())
+        if step not in steps:
+            raise UserError(f"{self._directory} has no checkpoint of step {step}; there are {steps}")
+        try:
+            tree, record = self._read(step, _as_recorded)
+        except UserError:
+            raise
+        except Exception as error:  # whatever a damaged file makes orbax raise
+            raise UserError(f"checkpoint {self._directory / str(step)} is damaged ({type(error).__name__})") from error
+        return step, tree, record["meta"]
+
+    @property
+    def best_step(self) -> int | None:
+        """The step of the best checkpoint, as the newest one that was read or written knows it."""
+        return self._policy.best
 
     def _read(self, step: int, structure: Callable[[dict[str, Any]], Tree]) -> tuple[Tree, dict[str, Any]]:
         args = self._ocp.args
         record = self._manager.restore(step, args=args.Composite(manifest=args.JsonRestore()))["manifest"]
         like = structure(record)
         wanted = named_leaves(like)
-        kinds = {name: (tuple(e["shape"]), e["dtype"]) for name, e in record["arrays"].items()}
+        stored = {renamed.array(name): name for name in record["arrays"]}
+        kinds = {new: (tuple(record["arrays"][n]["shape"]), record["arrays"][n]["dtype"]) for new, n in stored.items()}
         for name in sorted(wanted.keys() | kinds.keys()):
             now = (wanted[name].shape, str(wanted[name].dtype)) if name in wanted else None
             if kinds.get(name) != now:
@@ -132,21 +170,21 @@ class Checkpoints:
                     f"checkpoint {self._directory / str(step)} does not fit this version of the code: {name} is "
                     f"{kinds.get(name)}, expected {now}; start a run under a new name"
                 )
-        arrays = self._manager.restore(step, args=args.Composite(arrays=args.StandardRestore(wanted)))["arrays"]
+        structure_of = {stored[name]: leaf for name, leaf in wanted.items()}
+        arrays = self._manager.restore(step, args=args.Composite(arrays=args.StandardRestore(structure_of)))["arrays"]
         for name, leaf in arrays.items():
             if _entry(np.asarray(leaf)) != record["arrays"][name]:
                 raise OSError(f"array {name} does not have the SHA-256 of its manifest")
-        return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted]), record
+        return jax.tree.unflatten(jax.tree.structure(like), [arrays[stored[name]] for name in wanted]), record
 
     def _set_aside(self, step: int, error: Exception) -> None:
         damaged, number = self._directory.parent / f"damaged-{step}", 1
         while damaged.exists():
             damaged, number = self._directory.parent / f"damaged-{step}.{number}", number + 1
         reason = (str(error).splitlines() or [""])[0][:200]
-        print(
+        self._warn(
             f"checkpoint {step} is damaged ({type(error).__name__}: {reason}); moved to {damaged}, "
-            "falling back to the one before it",
-            file=sys.stderr,
+            "falling back to the one before it"
         )
         shutil.move(self._directory / str(step), damaged)
         self._manager.reload()

@@ -12,20 +12,24 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxgen import contract
+from jaxgen.contract import Algorithm
 from jaxgen.data.cache import warn
 from jaxgen.data.dataset import Dataset
-from jaxgen.engine import lock as lock_lib
-from jaxgen.engine import machine
 from jaxgen.engine.loop import named_leaves
 from jaxgen.engine.members import Members
 from jaxgen.errors import SettingError, UserError
+from jaxgen.files import read_json, write_json
+from jaxgen.runs import lock as lock_lib
+from jaxgen.runs import machine, renamed
 from jaxgen.runs import settings as settings_lib
-from jaxgen.runs.files import read_json, write_json
+from jaxgen.runs.settings import Settings
 
 
 class RunDirectory:
@@ -82,28 +86,37 @@ def _git_revision() -> str | None:
     return revision.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
-def _session() -> dict[str, Any]:
+def _session(packages: Sequence[str]) -> dict[str, Any]:
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "command": _command(),
         "git_revision": _git_revision(),
-        **machine.description(),
+        **machine.description(packages),
     }
 
 
-def find(experiment: str, settings: Any, members: Members | None = None) -> Path | None:
-    """The existing run directory that `settings` names, after a check that they fit it; None for a new run."""
-    run = settings.run
+class Identity(NamedTuple):
+    """What a run is: what must be the same when it is continued."""
+
+    experiment: str
+    algorithm: Algorithm
+    settings: Settings[Any, Any]
+    members: Members | None = None
+
+
+def find(identity: Identity) -> Path | None:
+    """The existing run directory that the settings name, after a check that they fit it; None for a new run."""
+    run = identity.settings.run
     path = None if run.name is None else run.root / run.name
     if path is None or not path.exists():
         return None
-    if not (path / "settings.json").exists():
-        raise UserError(f"{path} exists and is no run directory (it has no settings.json); give another run.name")
-    saved = read_json(path / "settings.json")
-    if saved["experiment"] != experiment:
-        raise SettingError(f"{path} is a run of {saved['experiment']}, not of {experiment}; give another run.name")
-    changed = settings_lib.differences(saved["settings"], settings_lib.to_dict(settings))
-    if saved.get("members") != _describe_members(members):
+    saved = read_record(path)
+    if saved["experiment"] != identity.experiment:
+        raise SettingError(
+            f"{path} is a run of {saved['experiment']}, not of {identity.experiment}; give another run.name"
+        )
+    changed = settings_lib.differences(saved["settings"], settings_lib.of_run(identity.settings))
+    if saved.get("members") != describe_members(identity.members):
         changed.append("its members")
     if changed:
         raise SettingError(
@@ -111,6 +124,25 @@ def find(experiment: str, settings: Any, members: Members | None = None) -> Path
             f"its own: {read_json(path / 'sessions.json')[0]['command']}"
         )
     return path
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """`settings.json` of a run directory, as the newest format has it."""
+    if not (path / "settings.json").exists():
+        raise UserError(f"{path} is no run directory (it has no settings.json); give another run.name")
+    return renamed.record(read_json(path / "settings.json"), path)
+
+
+def check_prolonged(path: Path, hparams: dict[str, Any], saved: dict[str, Any]) -> None:
+    """Refuses to go on with a run whose completed hyperparameters, as a schedule's length, would be others."""
+    before = saved.get("fitted", {}).get("hparams")
+    if before is None or before == hparams:
+        return
+    changed = [f"hparams.{n}: {v} -> {hparams.get(n)}" for n, v in before.items() if v != hparams.get(n)]
+    raise SettingError(
+        f"{path} cannot go on to another length, which would change {'; '.join(changed)}: start a run under a new "
+        "run.name, or set the schedule's length yourself"
+    )
 
 
 def create(experiment: str, run: settings_lib.RunSettings) -> Path:
@@ -129,7 +161,8 @@ def create(experiment: str, run: settings_lib.RunSettings) -> Path:
             number += 1
 
 
-def _describe_members(members: Members | None) -> dict[str, Any] | None:
+def describe_members(members: Members | None) -> dict[str, Any] | None:
+    """Members as they stand in `settings.json`."""
     if members is None:
         return None
     hparams = {name: np.asarray(leaf).tolist() for name, leaf in named_leaves(members.hparams).items()}
@@ -146,28 +179,39 @@ def describe(dataset: Dataset | None) -> dict[str, Any] | None:
         "train": len(dataset.train.labels),
         "test": len(dataset.test.labels),
         "image_shape": list(dataset.image_shape),
+        "classes": list(dataset.class_names),
     }
 
 
-def open_run(
-    experiment: str, settings: Any, data: dict[str, Any] | None, members: Members | None = None
-) -> RunDirectory:
-    """Creates or reopens the run directory; `data` describes the data set and must be what it was."""
-    path = find(experiment, settings, members)
+def open_run(identity: Identity, data: dict[str, Any] | None, fitted: dict[str, Any]) -> RunDirectory:
+    """Creates or reopens the run directory.
+
+    `data` describes the data set and must be what it was; `fitted` holds the configuration as it is adapted to the
+    data, and the hyperparameters as they are completed.
+    """
+    path, run = find(identity), identity.settings.run
     new = path is None
     if path is None:
-        path = create(experiment, settings.run)
+        path = create(identity.experiment, run)
     lock = _lock(path)
     if not new:
-        saved = read_json(path / "settings.json")["data"]
-        if saved != data:
-            raise UserError(f"{path} was trained on {saved}, the data are now {data}; give another run.name")
-    record = {"experiment": experiment, "settings": settings_lib.to_dict(settings), "data": data}
-    if members is not None:
-        record["members"] = _describe_members(members)
+        saved = read_record(path)
+        if saved["data"] != data:
+            raise UserError(f"{path} was trained on {saved['data']}, the data are now {data}; give another run.name")
+        check_prolonged(path, fitted["hparams"], saved)
+    record = {
+        "format": renamed.FORMAT,
+        "experiment": identity.experiment,
+        "algorithm": contract.name_of(identity.algorithm),
+        "settings": settings_lib.of_run(identity.settings),
+        "data": data,
+        "fitted": fitted,
+    }
+    if identity.members is not None:
+        record["members"] = describe_members(identity.members)
     sessions_file = path / "sessions.json"
     sessions = read_json(sessions_file) if sessions_file.exists() else []
-    session = _session()
+    session = _session(identity.algorithm.TRAITS.packages)
     if sessions and (path / "checkpoints").exists():
         warning = machine.warning(sessions[-1], session)
         if warning:

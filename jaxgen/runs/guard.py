@@ -1,6 +1,6 @@
 """Infinities and NaN stop a run, or a member, before anything of them is saved."""
 
-import sys
+from collections.abc import Callable
 
 import numpy as np
 
@@ -16,12 +16,12 @@ class NonFiniteError(UserError):
 class Guard:
     """Watches for infinities and NaN: the end of a lone run, the end of one member among many."""
 
-    def __init__(self, population: Members | None) -> None:
-        self._population = population
+    def __init__(self, members: Members | None, warn: Callable[[str], None]) -> None:
+        self._members, self._warn = members, warn
         self._lost: set[int] = set()
 
     def check(self, carry: loop.Carry, chunk: loop.Chunk, first: int, last: int) -> None:
-        """Raises `NonFiniteError` if no member is left; says which are lost."""
+        """Raises `NonFiniteError` if no member is left; warns of those that are lost."""
         first_bad, finite = np.atleast_1d(carry.first_bad), np.atleast_2d(chunk.finite)
         names = list(loop.named_leaves(carry.state))
         bad = np.flatnonzero((first_bad >= 0) | ~finite.all(axis=1))
@@ -30,12 +30,12 @@ class Guard:
             where = f"step {first_bad[i]}" if first_bad[i] >= 0 else f"a step from {first} to {last - 1}"
             what = f"became non-finite at {where}: first {f'in {leaf}' if leaf else 'in the metrics'}"
             if len(bad) == len(first_bad):
-                whose = "training" if self._population is None else "training of every member"
+                whose = "training" if self._members is None else "training of every member"
                 raise NonFiniteError(
                     f"{whose} {what}. No checkpoint after it was kept; try a lower hparams.learning_rate"
                 )
             if i not in self._lost:
-                print(f"member {i} {what}; the others go on", file=sys.stderr)
+                self._warn(f"member {i} {what}; the others go on")
         self._lost.update(bad.tolist())
 
     def check_evaluation(self, metrics: dict[str, np.ndarray], step: int) -> None:

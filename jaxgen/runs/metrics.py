@@ -1,10 +1,11 @@
 """Logged rows: JSON lines always, TensorBoard event files on request."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from jaxgen.runs.files import write_atomically
+from jaxgen.files import write_atomically
 
 Row = dict[str, Any]
 
@@ -33,16 +34,24 @@ def running_means(rows: list[Row], name: str) -> dict[int, float]:
     return means
 
 
-class MetricsLog:
-    """Appends rows to `path`, after dropping those a resumed run will write again; without one, only keeps them."""
+def _kept(rows: Sequence[Row], step: int) -> list[Row]:
+    """Rows that a run resumed at `step` will not write again."""
+    return [row for row in rows if row["step"] <= step and not row.get("partial")]
 
-    def __init__(self, path: Path | None, step: int, tensorboard: Path | None) -> None:
-        self.rows: list[Row] = []
+
+class MetricsLog:
+    """Appends rows to `path`, after dropping those a resumed run will write again; without one, only keeps them.
+
+    `earlier` are the rows of a session in this process, which has not written them.
+    """
+
+    def __init__(self, path: Path | None, step: int, tensorboard: Path | None, earlier: Sequence[Row] = ()) -> None:
+        self.rows: list[Row] = _kept(earlier, step)
         self._file: IO[str] | None = None
         self._events: Any = None
         if path is None:
             return
-        self.rows = [row for row in read(path) if row["step"] <= step and not row.get("partial")]
+        self.rows = _kept(read(path) or earlier, step)
         write_atomically(path, "".join(json.dumps(row) + "\n" for row in self.rows))
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - open as long as the run
         if tensorboard is not None:

@@ -2,14 +2,18 @@
 
 import dataclasses
 import types
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, Generic, TypeVar, cast, get_args, get_origin, get_type_hints
 
+from jaxgen.contract import Algorithm, DataFacts
+from jaxgen.data import DataSettings
 from jaxgen.data.dataset import Dataset
 from jaxgen.errors import UserError, check_at_least, refuse
 
 T = TypeVar("T")
+C = TypeVar("C")
+H = TypeVar("H")
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class RunSettings:
     """With coordinator: how many processes there are."""
     process: int = 0
     """With coordinator: which of them this is, from 0."""
-    patience: int = 60
+    heartbeat_timeout: int = 60
     """Seconds after which a silent process is taken for lost, and the others stop."""
     epochs: int = 5
     """Passes over the training split; may be raised to go on with a finished run."""
@@ -48,16 +52,29 @@ class RunSettings:
     """Epochs between evaluations on the test split."""
     draw_every: int = 0
     """Epochs between figures; 0: only at the end."""
-    save_every: int = 1
-    """Epochs between checkpoints."""
+    save_every: int = 0
+    """Epochs between checkpoints; 0: by time, so that they take a tenth of the training at most."""
     keep: int = 3
-    """Newest checkpoints kept, besides the one with the lowest test loss."""
+    """Newest checkpoints kept, besides the best one and some twenty at even steps."""
     chunk_steps: int = 0
     """Steps in one call of the compiled loop; 0: about a second's worth. Changes no number."""
     tensorboard: bool = False
     """Also write TensorBoard event files."""
     progress: bool = True
     """Show a progress bar (on a terminal)."""
+
+
+@dataclass(frozen=True)
+class Settings(Generic[C, H]):
+    """All settings of a run."""
+
+    config: C
+    hparams: H
+    run: RunSettings = field(default_factory=RunSettings)
+    data: DataSettings | None = None
+    """None: the algorithm takes no data, or they are arrays of a person's own."""
+    preset: str | None = None
+    """Name of the preset that the settings started from."""
 
 
 FREE = (
@@ -68,7 +85,7 @@ FREE = (
     "run.coordinator",
     "run.processes",
     "run.process",
-    "run.patience",
+    "run.heartbeat_timeout",
     "run.draw_every",
     "run.save_every",
     "run.keep",
@@ -81,15 +98,15 @@ FREE = (
 
 def validate(run: RunSettings) -> None:
     """Refuses run settings out of range."""
-    for field in ("epochs", "seeds", "evaluate_every", "save_every", "keep", "processes", "patience"):
-        check_at_least(f"run.{field}", getattr(run, field), 1)
+    for name in ("epochs", "seeds", "evaluate_every", "keep", "processes", "heartbeat_timeout"):
+        check_at_least(f"run.{name}", getattr(run, name), 1)
     if run.cpu_devices is not None:
         check_at_least("run.cpu_devices", run.cpu_devices, 0)
     if run.devices != 1 and run.seeds > 1:
         refuse("run.devices", run.devices, "1 with many run.seeds: these are spread over all devices already")
     _validate_processes(run)
-    for field in ("seed", "devices", "log_every", "draw_every", "chunk_steps"):
-        check_at_least(f"run.{field}", getattr(run, field), 0)
+    for name in ("seed", "devices", "log_every", "draw_every", "save_every", "chunk_steps"):
+        check_at_least(f"run.{name}", getattr(run, name), 0)
     if run.seed + run.seeds > 2**32:
         refuse("run.seed", run.seed, "less than 2**32, all run.seeds of them")
     if run.name is not None and (not run.name.strip() or run.name in (".", "..") or "/" in run.name):
@@ -107,27 +124,51 @@ def _validate_processes(run: RunSettings) -> None:
         refuse("run.process", run.process, f"0 to {run.processes - 1}, as there are {run.processes} run.processes")
 
 
-def fit_to_data(config: T, dataset: Dataset) -> T:
-    """The configuration with what it takes from the data: `image_shape`, and `examples` where it has the field."""
-    facts = {"image_shape": dataset.image_shape, "examples": len(dataset.train.labels)}
-    return dataclasses.replace(config, **{k: v for k, v in facts.items() if hasattr(config, k)})  # type: ignore[type-var]
+def facts(dataset: Dataset) -> DataFacts:
+    """What a configuration may adapt to."""
+    return DataFacts(dataset.name, dataset.image_shape, len(dataset.train.labels), len(dataset.class_names))
+
+
+def settings_from(plain: dict[str, Any], algorithm: Algorithm) -> Settings[Any, Any]:
+    """The settings of a run's record."""
+    data = from_dict(DataSettings, plain["data"]) if "data" in plain else None
+    config, hparams = from_dict(algorithm.Config, plain["config"]), from_dict(algorithm.HParams, plain["hparams"])
+    return Settings(config, hparams, from_dict(RunSettings, plain["run"]), data, plain.get("preset"))
+
+
+def shared(settings: Settings[Any, Any]) -> dict[str, Any]:
+    """Settings that all processes of a run must have alike."""
+    plain = of_run(settings)
+    for part, name in (("run", "root"), ("run", "process"), ("data", "data_dir"), ("data", "path")):
+        plain.get(part, {}).pop(name, None)
+    return plain
+
+
+def of_run(settings: Settings[Any, Any]) -> dict[str, Any]:
+    """Settings as they are recorded: parts that are None are left out."""
+    return {name: value for name, value in to_dict(settings).items() if value is not None}
 
 
 def to_dict(settings: Any) -> dict[str, Any]:
-    """Nested dataclasses as JSON-able dictionaries."""
+    """Nested dataclasses (also named tuples, as lists) as JSON-able dictionaries."""
 
     def plain(value: Any) -> Any:
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return plain(dataclasses.asdict(value))
         if isinstance(value, dict):
             return {key: plain(v) for key, v in value.items()}
         if isinstance(value, tuple | list):
             return [plain(v) for v in value]
         return str(value) if isinstance(value, Path) else value
 
-    return plain(dataclasses.asdict(settings))
+    return plain(settings)
 
 
 def from_dict(kind: type[T], plain: dict[str, Any]) -> T:
-    """A dataclass of the given kind from what `to_dict` made of it; a field it does not know is a `UserError`."""
+    """A dataclass of the given kind from what `to_dict` made of it.
+
+    Fields that are missing take their defaults; one that `kind` does not have is a `UserError`.
+    """
     hints = get_type_hints(kind)
     unknown = sorted(plain.keys() - hints.keys())
     if unknown:
@@ -156,8 +197,12 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def differences(saved: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """`field: saved -> new` for each setting that would change the run; more epochs are no difference."""
-    old, wanted = {"run.seeds": 1} | _flat(saved), _flat(new)
+    wanted = _flat(new)
+    old = wanted | _DEFAULTS | _flat(saved)  # what the record lacks is as the default is
     if wanted.get("run.epochs", 0) >= old.get("run.epochs", 0):
         wanted["run.epochs"] = old.get("run.epochs")
     names = sorted((old.keys() | wanted.keys()) - {*FREE, "run.name"})
     return [f"{n}: {old.get(n)} -> {wanted.get(n)}" for n in names if old.get(n) != wanted.get(n)]
+
+
+_DEFAULTS = {f"run.{name}": value for name, value in to_dict(RunSettings()).items()}

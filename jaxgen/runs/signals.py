@@ -1,6 +1,7 @@
-"""SIGTERM and Ctrl-C wait until the chunk is done."""
+"""SIGTERM and Ctrl-C wait until a span is done."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -20,8 +21,11 @@ class Signals:
 
 @contextmanager
 def deferred() -> Iterator[Signals]:
-    """Remembers SIGTERM and SIGINT instead of obeying them."""
+    """Remembers SIGTERM and SIGINT instead of obeying them; outside the main thread, where nobody can, does nothing."""
     signals = Signals()
+    if threading.current_thread() is not threading.main_thread():
+        yield signals
+        return
     previous = {number: signal.signal(number, signals) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield signals

@@ -1,4 +1,4 @@
-"""What a figure function is given."""
+"""A run at one moment, as callbacks and figure functions are given it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ from jaxgen.runs.metrics import Row
 
 
 class Population(NamedTuple):
-    """A run of many members."""
+    """All members of a run of many."""
 
     members: Members
     state: Any
@@ -20,10 +20,11 @@ class Population(NamedTuple):
     """Logged rows whose values are lists, one number a member (None: not finite)."""
 
 
-class Drawing(NamedTuple):
-    """A run at the moment it is drawn; where it has many members, the first of them."""
+class Snapshot(NamedTuple):
+    """A run at one moment; where it has many members, the first of them."""
 
     directory: Path
+    """Folder for figures; `figures` here for a run without a directory."""
     state: Any
     initial: Callable[[], Any]
     """The state before the first step."""
@@ -33,4 +34,6 @@ class Drawing(NamedTuple):
     """`data.dataset.Dataset`; None where the algorithm takes no data."""
     rows: list[Row]
     population: Population | None
-    """All members, None for a lone run."""
+    """All members, None for a single run."""
+    step: int
+    steps_per_epoch: int

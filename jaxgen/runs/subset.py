@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from jaxgen.errors import UserError
+from jaxgen.files import read_json, write_atomically, write_json
 from jaxgen.runs import metrics
 from jaxgen.runs.checkpoint import Checkpoints
-from jaxgen.runs.files import read_json, write_atomically, write_json
 
 
 def subset(path: Path, new: Path, places: Sequence[int]) -> None:

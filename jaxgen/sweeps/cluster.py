@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxgen.errors import SettingError, UserError, check_at_least
+from jaxgen.files import write_atomically
 from jaxgen.launch import command_line, devices
-from jaxgen.runs.files import write_atomically
 from jaxgen.sweeps import experiment as experiment_lib
 from jaxgen.sweeps import groups
-from jaxgen.sweeps.experiment import Experiment
+from jaxgen.sweeps.experiment import Chosen
 from jaxgen.sweeps.plan import Group
 
 FILES = ("settings.json", "sessions.json", "metrics.jsonl", "result.json", groups.DIVERGED)
@@ -57,15 +57,13 @@ def connect(cluster: Cluster) -> Any:
     return ray
 
 
-def run_groups(
-    experiment: Experiment, planned: Sequence[Group], directory: Path, cluster: Cluster
-) -> list[groups.Outcome]:
+def run_groups(experiment: Chosen, planned: Sequence[Group], directory: Path, cluster: Cluster) -> list[groups.Outcome]:
     """Trains all groups, as many at once as the cluster has room for."""
     ray = connect(cluster)
     task = _remote(ray, _train_group, cluster)
     absolute = directory.absolute()
     open_groups = {
-        task.remote(experiment.script.absolute(), experiment.args, group, absolute, cluster.cpus): group
+        task.remote(experiment.experiment.source, experiment.args, group, absolute, cluster.cpus): group
         for group in planned
         if not _is_done(directory / group.name)
     }

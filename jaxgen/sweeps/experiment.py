@@ -1,77 +1,69 @@
-"""An experiment's script as a sweep sees it: what its `main` would hand to `train`, without training."""
+"""An experiment with the settings of a command line, found by its name or file."""
 
 import importlib.util
-import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxgen.engine.loop import Algorithm
+from jaxgen.contract import Algorithm
 from jaxgen.errors import SettingError, nearest, refuse
-from jaxgen.launch import command_line
+from jaxgen.experiment import Experiment
 from jaxgen.runs import settings as settings_lib
+from jaxgen.runs.settings import Settings
 from jaxgen.sweeps import fields
 
 
-class Experiment(NamedTuple):
-    """An experiment with its settings as its command line gives them."""
+class Chosen(NamedTuple):
+    """An experiment and the settings that a sweep starts from."""
 
-    script: Path
-    args: tuple[str, ...]
-    """The command line behind the script's name."""
-    name: str
-    algorithm: Algorithm
-    settings: Any
-    main: Callable[..., None]
-    parsed: Any
-    """The settings before `main` has seen them, which may complete them."""
+    experiment: Experiment[Any, Any]
+    settings: Settings[Any, Any]
+    args: tuple[str, ...] = ()
+    """The command line that the settings came from."""
 
-    def settings_with(self, static: Mapping[str, Any]) -> Any:
+    @property
+    def name(self) -> str:
+        """The experiment's."""
+        return self.experiment.name
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """The experiment's."""
+        return self.experiment.algorithm
+
+    def settings_with(self, static: Mapping[str, Any]) -> Settings[Any, Any]:
         """The settings with these fields changed."""
-        if not static:
-            return self.settings
-        return _handed_over(self.main, fields.replace(self.parsed, static))[2]
+        return fields.replace(self.settings, static)
 
 
-def load(script: Path, args: Sequence[str]) -> Experiment:
-    """The experiment in `script` with the options `args`; both are refused in one line if they are none of it."""
-    module = _import(script)
-    default = getattr(module, "PRESETS", None) or module.Settings()
-    parsed = command_line.parse_chosen(default, module.__doc__, args)
-    name, algorithm, settings = _handed_over(module.main, parsed)
+def choose(experiment: Experiment[Any, Any], settings: Settings[Any, Any], args: Sequence[str] = ()) -> Chosen:
+    """The experiment with these settings; refuses those that no sweep can start from."""
     settings_lib.validate(settings.run)
     if settings.run.seeds > 1:
         refuse("run.seeds", settings.run.seeds, "1 here; seeds are an axis, as --axis seed=0:4")
-    algorithm.validate(settings.hparams, settings.config)
-    return Experiment(script, tuple(args), name, algorithm, settings, module.main, parsed)
+    experiment.algorithm.validate(settings.hparams, settings.config)
+    return Chosen(experiment, settings, tuple(args))
 
 
-class _Handed(BaseException):
-    """Ends an experiment's `main` where it would train."""
-
-
-def _handed_over(main: Callable[..., None], settings: Any) -> tuple[str, Algorithm, Any]:
-    """Name, algorithm and settings, as `main` hands them to `train`."""
-
-    def instead_of_training(name: str, algorithm: Algorithm, settings: Any, draw: Any) -> None:
-        raise _Handed(name, algorithm, settings)
-
-    try:
-        main(settings, train=instead_of_training)
-    except _Handed as handed:
-        return handed.args[0], handed.args[1], handed.args[2]
-    raise SettingError("this experiment trains nothing")
+def load(script: Path, args: Sequence[str]) -> Chosen:
+    """The experiment in `script` with the options `args`; both are refused in one line if they do not fit."""
+    module = _import(script)
+    experiment = vars(module).get("EXPERIMENT")
+    if not isinstance(experiment, Experiment):
+        raise SettingError(f"{script} holds no experiment: it must define EXPERIMENT = Experiment(...)")
+    return choose(experiment, experiment.parse(args, module.__doc__), args)
 
 
 def find(name: str, folder: Path) -> Path:
-    """The script of the experiment `name` in `folder`; refuses what trains nothing."""
+    """The script of an experiment: `name` in `folder`, or a path of one's own."""
+    given = Path(name)
+    if given.suffix == ".py" and given.exists():
+        return given
     path = folder / f"{name.removesuffix('.py')}.py"
-    known = sorted(
-        script.stem for script in folder.glob("*.py") if "train: Train = train" in script.read_text(encoding="utf-8")
-    )
-    if path.stem not in known:
-        raise SettingError(f"{name!r} is no experiment that trains: one of {', '.join(known)}{nearest(name, known)}")
+    if not path.exists():
+        known = sorted(script.stem for script in folder.glob("*_*.py"))
+        raise SettingError(f"{name!r} is no experiment: one of {', '.join(known)}{nearest(name, known)}, or a path")
     return path
 
 
@@ -82,6 +74,4 @@ def _import(script: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     sys.modules[script.stem] = module  # where dataclasses look for their types and docstrings
     spec.loader.exec_module(module)
-    if "train" not in inspect.signature(module.main).parameters:
-        refuse("experiment", script.stem, "a script whose main takes `train`")
     return module

@@ -18,7 +18,7 @@ def hints(settings: Any) -> dict[str, Any]:
     """The type of every setting an axis may run over, by its name; `seed` is one of them."""
     found: dict[str, Any] = {"seed": int}
     for part in SWEPT:
-        if hasattr(settings, part):
+        if getattr(settings, part) is not None:
             found |= _hints(getattr(settings, part), f"{part}.")
     return found
 

@@ -1,19 +1,18 @@
 """A group is a run of many members: trained by `train`, in a run directory of its own in the sweep's."""
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxgen.errors import SettingError, UserError
+from jaxgen.errors import Interrupted, SettingError, UserError
+from jaxgen.files import read_json, write_json
 from jaxgen.runs import directory as run_directory
 from jaxgen.runs import metrics
-from jaxgen.runs.files import read_json, write_json
+from jaxgen.runs.fit import Task, execute
 from jaxgen.runs.guard import NonFiniteError
-from jaxgen.runs.snapshot import Drawing
-from jaxgen.runs.train import Stop, train
+from jaxgen.runs.session import OnEvaluation, Watcher
 from jaxgen.sweeps import fields, plan
-from jaxgen.sweeps.experiment import Experiment
+from jaxgen.sweeps.experiment import Chosen
 from jaxgen.sweeps.plan import Group
 
 DIVERGED = "diverged.json"
@@ -29,22 +28,39 @@ class Outcome(NamedTuple):
     """Why there is no more of it, where all members were lost."""
 
 
-def settings_of(experiment: Experiment, group: Group, directory: Path) -> Any:
+def settings_of(experiment: Chosen, group: Group, directory: Path) -> Any:
     """The experiment's settings as the group has them."""
     settings = experiment.settings_with(group.static)
     return fields.replace(settings, {"run.name": group.name, "run.root": directory})
 
 
-def run(experiment: Experiment, group: Group, directory: Path, stop: Stop | None = None) -> Outcome:
+def run(
+    experiment: Chosen,
+    group: Group,
+    directory: Path,
+    on_evaluation: OnEvaluation | None = None,
+    watcher: Watcher | None = None,
+) -> Outcome:
     """Trains the group, goes on with it, or reads what is finished."""
     path = directory / group.name
     if not (path / DIVERGED).exists():
-        population = plan.population(experiment, [member.point for member in group.members])
+        members = plan.population(experiment, [member.point for member in group.members])
         settings = settings_of(experiment, group, directory)
         try:
-            train(experiment.name, experiment.algorithm, settings, _no_figures, population, stop)
+            run = execute(
+                Task(
+                    experiment.name,
+                    experiment.algorithm,
+                    settings,
+                    members=members,
+                    on_evaluation=on_evaluation,
+                    watcher=watcher or Watcher(),
+                )
+            )
+            if run.signal is not None:
+                raise Interrupted(run.signal)
         except NonFiniteError as error:
-            print(f"{group.name}: {error}", file=sys.stderr)
+            (watcher or Watcher()).warned(f"{group.name}: {error}")
             write_json(path / DIVERGED, {"reason": str(error)})
     return read(path)
 
@@ -55,24 +71,22 @@ def read(path: Path) -> Outcome:
     return Outcome(metrics.read(path / "metrics.jsonl"), diverged)
 
 
-def _no_figures(drawing: Drawing) -> None:
-    """Members' figures are left to a run of the one that is wanted."""
-
-
-def run_all(experiment: Experiment, planned: Sequence[Group], directory: Path) -> list[Outcome]:
-    """The groups one after the other in this process."""
+def run_all(
+    experiment: Chosen,
+    planned: Sequence[Group],
+    directory: Path,
+    began: Callable[[Group], None] = lambda group: None,
+    watcher: Watcher | None = None,
+) -> list[Outcome]:
+    """The groups one after the other in this process; `began` is told of each. Raises `Interrupted`."""
     outcomes = []
     for group in planned:
-        print(f"{group.name} of {len(planned)}: {len(group.members)} members")
-        try:
-            outcomes.append(run(experiment, group, directory))
-        except SystemExit:
-            print(f"the sweep stops here; the same command with --run.name {directory.name} continues it")
-            raise
+        began(group)
+        outcomes.append(run(experiment, group, directory, watcher=watcher))
     return outcomes
 
 
-def open_directory(experiment: Experiment, planned: Sequence[Group], record: dict[str, Any]) -> Path:
+def open_directory(experiment: Chosen, planned: Sequence[Group], record: dict[str, Any]) -> Path:
     """The sweep's directory, after a check that what is in it is of the same plan."""
     path, groups = run_directory.create(f"sweep_{experiment.name}", experiment.settings.run), plan.to_json(planned)
     saved = path / "sweep.json"

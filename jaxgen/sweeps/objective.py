@@ -2,25 +2,19 @@
 
 from typing import Any
 
+from jaxgen.contract import Objective
 from jaxgen.errors import SettingError, check_choice
-from jaxgen.report.sweep import Objective
 from jaxgen.sweeps import probe
-from jaxgen.sweeps.experiment import Experiment
-
-DEFAULT = "test/loss"
+from jaxgen.sweeps.experiment import Chosen
 
 
-def of(experiment: Experiment, config: Any, data: probe.Data, metric: str | None, maximize: bool) -> Objective:
-    """The metric asked for, else the algorithm's `OBJECTIVE` (metric, maximize), else the test loss.
-
-    Refuses one that the evaluation does not report.
-    """
+def of(experiment: Chosen, config: Any, data: probe.Data, metric: str | None, maximize: bool) -> Objective:
+    """The metric asked for, else the algorithm's objective; refuses one that the evaluation does not report."""
     known = probe.metric_names(experiment.algorithm, config, experiment.settings.hparams, data)
     if metric is not None:
         check_choice("metric", metric, known)
         return Objective(metric, maximize)
-    if hasattr(experiment.algorithm, "OBJECTIVE"):
-        return Objective(*experiment.algorithm.OBJECTIVE)
-    if DEFAULT not in known:
-        raise SettingError(f"give --metric, {experiment.name} has no {DEFAULT}: one of {', '.join(known)}")
-    return Objective(DEFAULT, maximize)
+    objective = experiment.algorithm.TRAITS.objective
+    if objective is None:
+        raise SettingError(f"give --metric, {experiment.name} has no objective of its own: one of {', '.join(known)}")
+    return objective

@@ -14,7 +14,7 @@ from jaxgen.engine.members import Members
 from jaxgen.errors import SettingError
 from jaxgen.sweeps import fields
 from jaxgen.sweeps.axes import Axis, Point
-from jaxgen.sweeps.experiment import Experiment
+from jaxgen.sweeps.experiment import Chosen
 
 
 class Member(NamedTuple):
@@ -51,7 +51,7 @@ def groups(points: Sequence[Point], largest: Callable[[Point], int]) -> list[Gro
     """
     kinds: dict[tuple[Any, ...], list[Member]] = {}
     for number, point in enumerate(points):
-        kinds.setdefault(tuple(_static(point).items()), []).append(Member(number, point))
+        kinds.setdefault(tuple(static_of(point).items()), []).append(Member(number, point))
     found: list[Group] = []
     for kind, of_kind in kinds.items():
         parts = -(-len(of_kind) // largest(dict(kind)))
@@ -61,7 +61,8 @@ def groups(points: Sequence[Point], largest: Callable[[Point], int]) -> list[Gro
     return found
 
 
-def _static(point: Point) -> Point:
+def static_of(point: Point) -> Point:
+    """The part of a point that fixes its program."""
     return {name: value for name, value in point.items() if not is_traced(name)}
 
 
@@ -70,9 +71,9 @@ def compiles(planned: Sequence[Group]) -> int:
     return len({(tuple(group.static.items()), len(group.members)) for group in planned})
 
 
-def population(experiment: Experiment, points: Sequence[Point]) -> Members:
+def population(experiment: Chosen, points: Sequence[Point]) -> Members:
     """These points as members of one program."""
-    settings = experiment.settings_with(_static(points[0]))
+    settings = experiment.settings_with(static_of(points[0]))
     hparams = [hparams_of(settings, point) for point in points]
     return members.stack([point.get("seed", experiment.settings.run.seed) for point in points], hparams)
 
@@ -83,11 +84,11 @@ def hparams_of(settings: Any, point: Point) -> Any:
     return fields.replace(settings.hparams, values)
 
 
-def check(experiment: Experiment, points: Sequence[Point]) -> None:
+def check(experiment: Chosen, points: Sequence[Point]) -> None:
     """Refuses the first point with settings out of range."""
     known: dict[tuple[Any, ...], Any] = {}
     for point in points:
-        kind = tuple(_static(point).items())
+        kind = tuple(static_of(point).items())
         if kind not in known:
             known[kind] = experiment.settings_with(dict(kind))
         experiment.algorithm.validate(hparams_of(known[kind], point), known[kind].config)

@@ -12,11 +12,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxgen.contract import Algorithm
 from jaxgen.data import load
-from jaxgen.engine.loop import Algorithm
-from jaxgen.runs.train import fit
+from jaxgen.runs.fit import adapted
 from jaxgen.sweeps.axes import Point
-from jaxgen.sweeps.experiment import Experiment
+from jaxgen.sweeps.experiment import Chosen
 
 Data = tuple[Any, Any]
 """Batch-like pytrees that hold the training and the test split; empty for an algorithm without data."""
@@ -25,14 +25,14 @@ SHARE = 0.5
 """Of the memory that is free, what members may take."""
 
 
-def configured(experiment: Experiment, static: Point) -> tuple[Any, Data]:
+def configured(experiment: Chosen, static: Point) -> tuple[Any, Data]:
     """The configuration with these static settings, fitted to the data they name, and the data."""
     settings, batch = experiment.settings_with(static), experiment.algorithm.Batch
-    if not hasattr(settings, "data"):
+    if settings.data is None:
         return settings.config, (batch(), batch())
     dataset = load(settings.data)
     train, test = (batch(split.images, split.labels) for split in (dataset.train, dataset.test))
-    return fit(settings.config, dataset), (train, test)
+    return adapted(experiment.algorithm, settings.config, dataset), (train, test)
 
 
 def _abstract(algorithm: Algorithm, config: Any, hparams: Any) -> tuple[Any, Any, Any]:

@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxgen.contract import Objective
 from jaxgen.report import sweep as figures
 from jaxgen.sweeps import table
 from jaxgen.sweeps.axes import Axis, Point
-from jaxgen.sweeps.experiment import Experiment
+from jaxgen.sweeps.experiment import Chosen
 from jaxgen.sweeps.groups import Outcome
-from jaxgen.sweeps.objective import Objective
 from jaxgen.sweeps.plan import Group
 
 
 def report(
-    experiment: Experiment,
+    experiment: Chosen,
     axes: Sequence[Axis],
     planned: Sequence[Group],
     outcomes: Sequence[Outcome],

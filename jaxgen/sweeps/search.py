@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 from optuna.trial import FrozenTrial, TrialState
 
+from jaxgen.contract import Objective
 from jaxgen.errors import SettingError, UserError
+from jaxgen.files import read_json, write_json
 from jaxgen.report import search as figures
-from jaxgen.report.sweep import Objective
-from jaxgen.runs.files import read_json, write_json
 from jaxgen.sweeps import cluster, fields, plan, space, table, trials
 from jaxgen.sweeps import experiment as experiment_lib
-from jaxgen.sweeps.experiment import Experiment
+from jaxgen.sweeps.experiment import Chosen
 from jaxgen.sweeps.study import Study
 
 
@@ -28,7 +28,7 @@ class Plan(NamedTuple):
     seed: int
 
 
-def work(study: Study, experiment: Experiment, known: Mapping[str, Any], wanted: Plan, by: Objective) -> None:
+def work(study: Study, experiment: Chosen, known: Mapping[str, Any], wanted: Plan, by: Objective) -> None:
     """First what dead workers have left, then new trials, until no more are wanted."""
     while True:
         batches = (
@@ -62,7 +62,7 @@ def _score(batch: Sequence[FrozenTrial], by: Objective) -> str:
     return f"  {len(done)} complete, {pruned} pruned{f', {lost} diverged' if lost else ''}{best}"
 
 
-def check_space(experiment: Experiment, axes: space.Space, known: Mapping[str, Any]) -> None:
+def check_space(experiment: Chosen, axes: space.Space, known: Mapping[str, Any]) -> None:
     """Refuses bounds and choices that the experiment does not allow, each by itself."""
     for name, distribution in axes.items():
         found = getattr(distribution, "choices", None)
@@ -70,7 +70,7 @@ def check_space(experiment: Experiment, axes: space.Space, known: Mapping[str, A
         plan.check(experiment, [space.point({name: end}, axes, known) for end in ends])
 
 
-def check_same(directory: Path, experiment: Experiment, axes: Sequence[str], by: Objective, command: str) -> None:
+def check_same(directory: Path, experiment: Chosen, axes: Sequence[str], by: Objective, command: str) -> None:
     """Writes what the study is of, or refuses to go on with another one's."""
     path = directory / "search.json"
     record = {
@@ -91,7 +91,7 @@ def check_same(directory: Path, experiment: Experiment, axes: Sequence[str], by:
         write_json(path, {**record, "command": command})
 
 
-def report(study: Study, experiment: Experiment, known: Mapping[str, Any], by: Objective) -> None:
+def report(study: Study, experiment: Chosen, known: Mapping[str, Any], by: Objective) -> None:
     """The table of all trials, Optuna's figures, the best trial and how to run it alone."""
     rows = [_row(trial) for trial in study.trials()]
     written = table.write(rows, study.directory)

@@ -17,7 +17,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
-from jaxgen.engine import lock
+from jaxgen.runs import lock
 from jaxgen.sweeps import plan
 from jaxgen.sweeps.space import Space
 

@@ -13,7 +13,7 @@ from jaxgen.errors import UserError
 from jaxgen.runs.metrics import Row
 from jaxgen.sweeps import fields
 from jaxgen.sweeps.axes import Point
-from jaxgen.sweeps.experiment import Experiment
+from jaxgen.sweeps.experiment import Chosen
 from jaxgen.sweeps.groups import Outcome
 from jaxgen.sweeps.plan import Group
 
@@ -100,7 +100,7 @@ def over_seeds(table: Table, axes: Sequence[str], metric: str) -> list[dict[str,
     ]
 
 
-def options(experiment: Experiment) -> list[str]:
+def options(experiment: Chosen) -> list[str]:
     """The experiment's command line without the name and place of its directory."""
     kept, words = [], iter(experiment.args)
     for word in words:
@@ -111,7 +111,9 @@ def options(experiment: Experiment) -> list[str]:
     return kept
 
 
-def command(experiment: Experiment, point: Mapping[str, Any]) -> str:
+def command(experiment: Chosen, point: Mapping[str, Any]) -> str:
     """The command line that runs the member at `point` alone."""
     changes = [word for name, value in point.items() for word in fields.option(name, value)]
-    return shlex.join(["python", os.path.relpath(experiment.script), *options(experiment), *changes])
+    return shlex.join(
+        ["python", os.path.relpath(experiment.experiment.source or experiment.name), *options(experiment), *changes]
+    )

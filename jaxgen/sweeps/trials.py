@@ -11,19 +11,20 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from jaxgen.report.sweep import Objective
-from jaxgen.runs.files import read_json, write_json
+from jaxgen.contract import Objective
+from jaxgen.files import read_json, write_json
 from jaxgen.runs.metrics import Row
 from jaxgen.runs.settings import RunSettings
+from jaxgen.runs.snapshot import Snapshot
 from jaxgen.runs.subset import subset
 from jaxgen.sweeps import groups, plan, space
-from jaxgen.sweeps.experiment import Experiment
+from jaxgen.sweeps.experiment import Chosen
 from jaxgen.sweeps.plan import Group, Member
 from jaxgen.sweeps.study import Study
 
 
 def run(
-    study: Study, experiment: Experiment, known: Mapping[str, Any], batch: Sequence[FrozenTrial], by: Objective
+    study: Study, experiment: Chosen, known: Mapping[str, Any], batch: Sequence[FrozenTrial], by: Objective
 ) -> None:
     """Trains a batch to its end, or goes on where another worker left it, and tells the study."""
     members = {t.number: Member(t.number, space.point(t.params, study.space, known)) for t in batch}
@@ -66,7 +67,10 @@ class _Judge:
         found = {trial.number: trial for trial in study.trials()}
         self._open = {number: found[number] for number in numbers if not found[number].state.is_finished()}
 
-    def __call__(self, epoch: int, row: Row) -> bool:
+    def __call__(self, snapshot: Snapshot) -> bool:
+        population = snapshot.population
+        assert population is not None  # a batch of trials is always a run of many
+        epoch, row = snapshot.step // snapshot.steps_per_epoch, population.rows[-1]
         values = dict(zip(self._numbers, row[self._by.metric], strict=True))
         for number, trial in list(self._open.items()):
             handle = self._study.handle(trial)

@@ -25,7 +25,7 @@ CASES = {
     "ae dense": Case(autoencoder, test_autoencoder.DENSE, test_autoencoder.HP, test_autoencoder.batch()),
     "ae conv": Case(autoencoder, test_autoencoder.CONV, test_autoencoder.HP, test_autoencoder.batch()),
     **{
-        f"vae {name}": Case(vae, test_vae.variant(name), test_vae.hparams(free_bits=0.1), test_vae.batch())
+        f"vae {name}": Case(vae, test_vae.variant(name), test_vae.numbers(free_bits=0.1), test_vae.batch())
         for name in test_vae.VARIANTS
     },
     **{

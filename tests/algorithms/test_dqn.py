@@ -37,7 +37,7 @@ EVERYTHING = dataclasses.replace(
     loss="squared",
     episodes=100,
 )
-ENOUGH = dataclasses.replace(HP, schedule_steps=jnp.float32(1_000), target_rate=jnp.float32(0.5))
+ENOUGH = dataclasses.replace(HP, schedule_steps=jnp.float32(1_000), tau=jnp.float32(0.5))
 
 
 init = jax.jit(dqn.init, static_argnames="config")
@@ -163,7 +163,7 @@ def test_no_gradient_reaches_the_target(monkeypatch):
 @pytest.mark.parametrize("rate", [1.0, 0.25])
 def test_target_moves_when_it_is_due(rate):
     config = dataclasses.replace(TINY, updates=1, target_every=2)
-    hparams = dataclasses.replace(HP, target_rate=jnp.float32(rate))
+    hparams = dataclasses.replace(HP, tau=jnp.float32(rate))
     first = fresh(config, hparams)
     one, _ = step(first, config, hparams=hparams)
     two, _ = step(one, config, hparams=hparams)
@@ -212,7 +212,7 @@ def test_replay_holds_what_was_seen():
     np.testing.assert_array_equal(same, ~over)
     assert (np.abs(rows.next_observation[rows.terminated]) > 0.2).any(-1).all()  # an angle of 0.21 or a place of 2.4
     np.testing.assert_array_equal(
-        state.situation.observation[~rows.done[-1]], rows.next_observation[-1][~rows.done[-1]]
+        state.env_state.observation[~rows.done[-1]], rows.next_observation[-1][~rows.done[-1]]
     )
     assert int(state.episodes.finished) == rows.done.sum()
 
@@ -290,7 +290,7 @@ def test_pmap_and_shard_map_equal_the_whole(config):
     on_each = partial(dqn.step, config=config, axis_name="batch")
 
     places = partial(jax.tree.map, lambda axis, branch: jax.tree.map(lambda _: axis, branch))
-    axes = places(dqn.SHARED_AXES, state)
+    axes = places(dqn.TRAITS.divided_axes, state)
     whole = PartitionSpec()
     specs = jax.tree.map(lambda axis: whole if axis < 0 else PartitionSpec(*[None] * axis, "batch"), axes)
     mesh = Mesh(np.array(jax.devices()[:4]), ("batch",))
@@ -389,7 +389,7 @@ def test_wrong_config_is_refused(change, named):
         ({"epsilon_start": 1.5}, r"hparams.epsilon_start = 1.5 is not allowed: 0 to 1"),
         ({"epsilon_end": -0.1}, r"hparams.epsilon_end"),
         ({"gamma": 1.1}, "hparams.gamma"),
-        ({"target_rate": 0.0}, "hparams.target_rate"),
+        ({"tau": 0.0}, "hparams.tau"),
         ({"epsilon_steps": 0.0}, "hparams.epsilon_steps"),
         ({"max_grad_norm": 0.0}, "hparams.max_grad_norm"),
         ({"termination_reward": float("nan")}, "hparams.termination_reward"),
@@ -415,6 +415,6 @@ def test_wrong_environments_are_refused(name, named):
 
 
 def test_a_learning_start_beyond_the_budget_is_refused():
-    dqn.check_budget(TINY, 4)
+    dqn.TRAITS.complete(HP, TINY, 4)
     with pytest.raises(SettingError, match=r"config.learning_starts = 32 is not allowed: at most.*24"):
-        dqn.check_budget(TINY, 3)
+        dqn.TRAITS.complete(HP, TINY, 3)

@@ -10,7 +10,6 @@ from jax.sharding import Mesh, PartitionSpec
 
 from jaxgen import optim
 from jaxgen.algorithms import gan
-from jaxgen.algorithms.gan import passes as gan_gradients
 from jaxgen.errors import SettingError
 
 PLAIN = gan.Config(
@@ -74,7 +73,7 @@ def plain_gradients(state, real, classes, draws, hparams, config):
 
     def terms(params, fake):
         real_logits = logits(params["discriminator"], real, draws.real)
-        return gan_gradients.losses_of(real_logits, logits(params["discriminator"], fake, draws.fake), hparams, config)
+        return gan.losses_of(real_logits, logits(params["discriminator"], fake, draws.fake), hparams, config)
 
     def fakes(params):
         return gan.generate(params["generator"], draws.noise, classes, draws.generator, config)
@@ -100,7 +99,7 @@ def test_the_shared_passes_give_the_gradients_of_the_two_losses(change):
         state,
         gan.normalize(data.images),
         gan.one_hot(data.labels, config),
-        gan_gradients.draw(KEY, 8, config, None),
+        gan.draw(KEY, 8, config, None),
         HP,
     )
     expected = jax.jit(partial(plain_gradients, config=dataclasses.replace(config, penalty="none")))(*inputs)
@@ -122,7 +121,7 @@ def test_a_flat_discriminator_loss_still_gives_the_generator_its_slope():
     flat = jax.tree.map(lambda x: x, state.params)
     flat["discriminator"]["logit"]["bias"] = jnp.array([-50.0])
     real = gan.normalize(data.images)
-    inputs = (state._replace(params=flat), real, None, gan_gradients.draw(KEY, 8, config, None), HP)
+    inputs = (state._replace(params=flat), real, None, gan.draw(KEY, 8, config, None), HP)
     expected = jax.jit(partial(plain_gradients, config=config))(*inputs)
     got, _, _ = jax.jit(partial(gan.gradients, config=config))(*inputs)
     chex.assert_trees_all_close(got["generator"], expected["generator"], rtol=1e-4, atol=1e-7)
@@ -132,7 +131,7 @@ def test_a_flat_discriminator_loss_still_gives_the_generator_its_slope():
 def test_the_penalty_is_added_with_its_weight():
     config = dataclasses.replace(PLAIN, penalty="r1")
     state, data = fresh(config), batch()
-    real, draws = gan.normalize(data.images), gan_gradients.draw(KEY, 8, config, None)
+    real, draws = gan.normalize(data.images), gan.draw(KEY, 8, config, None)
 
     def r1(params):
         slopes = jax.grad(lambda x: gan.discriminate(params, {}, x, None, None, config)[0].sum())(real)
@@ -184,10 +183,8 @@ def test_seeds_and_steps_differ():
 
 
 def test_draws_belong_to_the_images_number():
-    whole = gan_gradients.draw(KEY, 8, PLAIN, None)
-    parts = jax.vmap(lambda _: gan_gradients.draw(KEY, 2, PLAIN, "i"), axis_name="i", axis_size=4, in_axes=0)(
-        jnp.arange(4)
-    )
+    whole = gan.draw(KEY, 8, PLAIN, None)
+    parts = jax.vmap(lambda _: gan.draw(KEY, 2, PLAIN, "i"), axis_name="i", axis_size=4, in_axes=0)(jnp.arange(4))
     np.testing.assert_array_equal(parts.noise.reshape(8, 5), whole.noise)
     assert len(np.unique(np.asarray(whole.noise))) == 40
     streams = [jax.random.key_data(keys) for keys in (whole.generator, whole.real, whole.fake)]
@@ -253,7 +250,7 @@ class StepVariants(chex.TestCase):
 
 def plain_losses(state, data):
     """The chapter's two losses, spelled out in NumPy from the nets' outputs."""
-    draws = gan_gradients.draw(KEY, 8, PLAIN, None)
+    draws = gan.draw(KEY, 8, PLAIN, None)
     fake = gan.generate(state.params["generator"], draws.noise, None, None, PLAIN)
     real, generated = (
         np.asarray(gan.discriminate(state.params["discriminator"], {}, x, None, None, PLAIN)[0], np.float64)
@@ -270,9 +267,9 @@ def test_critic_steps_see_the_images_in_turn_and_move_only_the_discriminator_but
     expected, held = state, dataclasses.replace(HP, generator=dataclasses.replace(HP.generator, learning_rate=0.0))
     for number in range(4):
         real = gan.normalize(data.images[number::4])
-        draws = gan_gradients.draw(jax.random.fold_in(KEY, number), 2, one, None)
+        draws = gan.draw(jax.random.fold_in(KEY, number), 2, one, None)
         fake = gan.generate(expected.params["generator"], draws.noise, None, None, one)
-        grads, _, _ = gan_gradients.critic(expected, real, fake, None, draws, held, one)
+        grads, _, _ = gan.discriminator_gradients(expected, real, fake, None, draws, held, one)
         expected = gan._apply(expected, "discriminator", grads, held, one)
     got, _ = step_of(config)(state, data, KEY, HP)
     chex.assert_trees_all_close(got.params["discriminator"], expected.params["discriminator"], rtol=1e-3, atol=1e-5)
@@ -290,19 +287,20 @@ def test_the_moving_average_follows_the_generator():
         state, _ = step_of(config)(state, batch(), jax.random.fold_in(KEY, t), hparams)
         average = jax.tree.map(lambda a, p, d=decay: d * a + (1 - d) * p, average, state.params["generator"])
     chex.assert_trees_all_close(state.ema, average, rtol=1e-4, atol=1e-6)
-    assert gan.sampling_params(state, config) is state.ema
-    assert gan.sampling_params(state, PLAIN) is state.params["generator"]
+    assert gan.weights(state, config) is state.ema
+    assert gan.weights(state, PLAIN) is state.params["generator"]
 
 
 def test_samples_differ_from_each_other_are_repeatable_and_lie_in_range():
     state = fresh(FULL)
     sample = jax.jit(partial(gan.sample, count=260, config=FULL))
-    images = np.asarray(sample(state, KEY))
+    params = gan.weights(state, FULL)
+    images = np.asarray(sample(params, KEY))
     assert images.shape == (260, 8, 8, 1)
     assert 0 <= images.min() < images.max() <= 1
     assert len(np.unique(images[:, 0, 0, 0])) > 250
-    np.testing.assert_array_equal(images, sample(state, KEY))
-    assert np.any(images != sample(state, jax.random.key(1)))
+    np.testing.assert_array_equal(images, sample(params, KEY))
+    assert np.any(images != sample(params, jax.random.key(1)))
 
 
 def test_evaluate_is_of_unseen_images_and_names_a_collapse():
@@ -314,10 +312,10 @@ def test_evaluate_is_of_unseen_images_and_names_a_collapse():
     np.testing.assert_allclose(got["fake_logit"], logits.mean(), rtol=1e-4, atol=1e-6)
     spread = np.sqrt(np.asarray(fake).var(0).mean() / np.asarray(gan.normalize(data.images)).var(0).mean())
     np.testing.assert_allclose(got["diversity"], spread, rtol=1e-4)
-    assert gan.alarm({"diversity": float(spread)}) is None
+    assert gan.health({"diversity": float(spread)}) is None
     silent = jax.tree.map(jnp.zeros_like, state.params["generator"])
     dead = gan.evaluate(state._replace(params={**state.params, "generator": silent}), data, KEY, HP, PLAIN)
-    assert "the generator has collapsed" in gan.alarm({"diversity": float(dead["diversity"])})
+    assert "the generator has collapsed" in gan.health({"diversity": float(dead["diversity"])})
 
 
 def test_bfloat16_step_keeps_float32_state():
@@ -335,7 +333,7 @@ def test_bfloat16_step_keeps_float32_state():
         ({"net": "dens"}, r"config\.net = 'dens'.*did you mean 'dense'"),
         ({"loss": "hing"}, r"config\.loss = 'hing'.*did you mean 'hinge'"),
         ({"penalty": "r2"}, r"config\.penalty"),
-        ({"augment": ("color",)}, r"config\.augment = 'color'.*did you mean 'color'"),
+        ({"augment": ("colour",)}, r"config\.augment = 'colour'.*did you mean 'color'"),
         ({"dropout": 1.0}, r"config\.dropout"),
         ({"batch_size": 0}, r"config\.batch_size"),
         ({"noise_size": 0}, r"config\.noise_size"),

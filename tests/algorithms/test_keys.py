@@ -17,7 +17,7 @@ KEY = jax.random.key(0)
 
 @pytest.fixture(autouse=True)
 def strict(monkeypatch):
-    monkeypatch.setattr(examples, "map_batches", lambda function, split, *_, **__: function(split))
+    monkeypatch.setattr(batching, "map_batches", lambda function, split, *_, **__: function(split))
     with jax.debug_key_reuse(True):
         yield
 
@@ -43,4 +43,4 @@ def test_no_key_is_used_twice(name):
         check(partial(algorithm.encode, config=config), state.params, batch.images, KEY)
         check(partial(algorithm.reconstruct, config=config), state.params, batch.images, KEY)
     if name.startswith("gan"):
-        check(lambda state, key: algorithm.sample(state, key, 4, config), state, KEY)
+        check(lambda params, key: algorithm.sample(params, key, 4, config), algorithm.weights(state, config), KEY)

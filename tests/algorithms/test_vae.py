@@ -39,7 +39,7 @@ def variant(name):
     return dataclasses.replace(MLP, **VARIANTS[name])
 
 
-def hparams(**changes):
+def numbers(**changes):
     return jax.tree.map(jnp.float32, vae.HParams(learning_rate=0.01, schedule_steps=50, **changes))
 
 
@@ -62,7 +62,7 @@ def terms_of(params, x, config, hparams=HP, seed=2, beta=1.0):
 
 @pytest.mark.parametrize("name", [name for name in VARIANTS if name not in ("elbo", "full", "dreg")])
 def test_the_loss_falls_and_everything_stays_finite(name):
-    config, hparams = variant(name), hparams(free_bits=0.1)
+    config, hparams = variant(name), numbers(free_bits=0.1)
     state = fresh(config, hparams=hparams)
 
     @jax.jit
@@ -80,7 +80,7 @@ def test_the_loss_falls_and_everything_stays_finite(name):
 
 @pytest.mark.parametrize("name", ["elbo", "threshold", "logistic"])
 def test_bits_per_dimension_of_discrete_pixels(name):
-    config, hparams = variant(name), hparams()
+    config, hparams = variant(name), numbers()
     stepped = jax.jit(partial(vae.step, config=config))(fresh(config), batch(), KEY, hparams)[1]
     tested = jax.jit(partial(vae.evaluate, config=config))(fresh(config), batch(), KEY, hparams)
     for metrics in (stepped, tested):
@@ -89,7 +89,7 @@ def test_bits_per_dimension_of_discrete_pixels(name):
 
 @pytest.mark.parametrize("changes", [{"inputs": "gray"}, {"inputs": "gray", "likelihood": "gaussian"}])
 def test_gray_levels_as_numbers_in_0_1_have_no_bits_per_dimension(changes):
-    config, hparams = dataclasses.replace(MLP, **changes), hparams()
+    config, hparams = dataclasses.replace(MLP, **changes), numbers()
     assert (
         "bits_per_dimension"
         not in jax.eval_shape(partial(vae.step, config=config), fresh(config), batch(), KEY, hparams)[1]
@@ -132,7 +132,7 @@ def test_examples_do_not_mix(name):
     if name == "logistic":  # whose targets are rounded: only the way through the encoder is looked at
 
         def losses(x):
-            numbers = vae.posterior_numbers(params, x, config)
+            numbers = vae.posterior_params(params, x, config)
             return vae_objectives.draw_codes(numbers, keys(3), 1, config).codes.sum((1, 2))
 
     mixed = np.abs(np.asarray(jax.jit(jax.jacrev(losses))(x))).sum((2, 3, 4)) > 0
@@ -142,7 +142,7 @@ def test_examples_do_not_mix(name):
 @pytest.mark.parametrize("name", ["elbo", "free_bits", "dreg", "tc"])
 def test_pmap_and_shard_map_equal_the_whole_batch(name):
     """Also where pixels and codes are drawn: each example has its own key, by its place in the whole batch."""
-    config, hparams = variant(name), hparams(free_bits=0.1)
+    config, hparams = variant(name), numbers(free_bits=0.1)
     state, whole = fresh(config), batch()
     expected_state, expected = jax.jit(partial(vae.step, config=config))(state, whole, KEY, hparams)
 
@@ -204,17 +204,17 @@ def test_one_trace_serves_every_number():
         return vae.step(*args, MLP)
 
     for beta in (0.0, 1.0, 4.0):
-        step(fresh(MLP), batch(), KEY, hparams(beta=beta, warm_up_steps=beta))
+        step(fresh(MLP), batch(), KEY, numbers(beta=beta, warm_up_steps=beta))
 
 
 def test_elbo_terms_by_hand():
     params, x = fresh(MLP).params, jax.random.bernoulli(KEY, 0.5, (8, 6, 6, 1)).astype(jnp.float32)
     got = terms_of(params, x, MLP, beta=0.5)
-    numbers = np.asarray(vae.posterior_numbers(params, x, MLP), np.float64)
+    numbers = np.asarray(vae.posterior_params(params, x, MLP), np.float64)
     mean, scale = numbers[:, :3], np.log1p(np.exp(numbers[:, 3:]))
     np.testing.assert_allclose(got.rate, (0.5 * (scale**2 + mean**2 - 1) - np.log(scale)).sum(1), rtol=1e-4)
     noise = jax.vmap(lambda key: jax.random.normal(key, (1, 3)))(keys())[:, 0]
-    logits = np.asarray(vae.likelihood_numbers(params, jnp.asarray(mean + scale * noise, jnp.float32), MLP))
+    logits = np.asarray(vae.decoder_output(params, jnp.asarray(mean + scale * noise, jnp.float32), MLP))
     expected = -(np.asarray(x) * logits - np.logaddexp(0, logits)).reshape(8, -1).sum(1)
     np.testing.assert_allclose(got.distortion, expected, rtol=1e-4)
     np.testing.assert_allclose(got.loss, got.distortion + 0.5 * got.rate, rtol=1e-5)
@@ -267,11 +267,11 @@ def test_dreg_has_the_expectation_of_iwaes_gradient_and_less_noise():
 
 def test_beta_warm_up_and_free_bits_reach_the_loss():
     state, step = fresh(MLP), jax.jit(partial(vae.step, config=MLP))
-    for hparams, weight in ((hparams(beta=0.0), 0.0), (hparams(beta=3.0), 3.0), (hparams(warm_up_steps=4.0), 0.25)):
+    for hparams, weight in ((numbers(beta=0.0), 0.0), (numbers(beta=3.0), 3.0), (numbers(warm_up_steps=4.0), 0.25)):
         metrics = step(state, batch(), KEY, hparams)[1]
         np.testing.assert_allclose(metrics["loss"], metrics["distortion"] + weight * metrics["rate"], rtol=1e-5)
     bits = jax.jit(partial(vae.step, config=variant("free_bits")))
-    metrics = bits(state, batch(), KEY, hparams(free_bits=50.0))[1]
+    metrics = bits(state, batch(), KEY, numbers(free_bits=50.0))[1]
     np.testing.assert_allclose(metrics["loss"], metrics["distortion"] + 3 * 50.0, rtol=1e-5)
 
 
@@ -304,7 +304,7 @@ def test_an_odd_number_of_pixels_can_be_binarized():
 
 
 def test_evaluate_is_the_mean_over_a_split_that_no_batch_divides(monkeypatch):
-    monkeypatch.setattr(vae, "MAP_BATCH", 4)
+    monkeypatch.setattr(batching, "SIZE", 4)
     state, split = fresh(MLP), batch(n=11)
     got = jax.jit(partial(vae.evaluate, config=MLP))(state, split, KEY, HP)
     pixel_key, code_key = jax.random.split(KEY)
@@ -318,7 +318,7 @@ def test_evaluate_is_the_mean_over_a_split_that_no_batch_divides(monkeypatch):
 def test_codes_reconstructions_and_samples():
     params, images = fresh(MLP).params, batch().images
     means = vae.encode(params, images, KEY, MLP)
-    numbers = vae.posterior_numbers(params, vae.pixels(images, batching.keys(KEY, 8), MLP), MLP)
+    numbers = vae.posterior_params(params, vae.pixels(images, batching.keys(KEY, 8), MLP), MLP)
     expected = [distributions.posterior("diagonal", n).mean() for n in numbers]
     np.testing.assert_allclose(means, expected, rtol=1e-6)
     for made in (vae.reconstruct(params, images, KEY, MLP), vae.sample(params, KEY, 8, MLP)):
@@ -344,7 +344,7 @@ def flowers():
 def test_a_fresh_net_is_about_as_good_as_mid_gray(net, likelihood, flowers):
     """Petals, bits per dimension of a logistic of scale 0.15: black 9.4, mid-gray 8.3, the best constants 8.07."""
     config = vae.Config(image_shape=(52, 52, 3), net=net, likelihood=likelihood, learn_scale=True)
-    hparams = hparams(scale=0.15)
+    hparams = numbers(scale=0.15)
     params = fresh(config, hparams=hparams).params
     codes = jax.random.normal(KEY, (len(flowers), 1, config.latent_size))
 
@@ -370,7 +370,7 @@ def test_a_bernoullis_logits_are_the_decoders_outputs(net):
     config = vae.Config(net=net)
     params, codes = fresh(config).params, jax.random.normal(KEY, (2, config.latent_size))
     outputs = vae_objectives.decoder(config).apply({"params": params["decoder"]}, codes)
-    np.testing.assert_array_equal(vae.likelihood_numbers(params, codes, config), outputs)
+    np.testing.assert_array_equal(vae.decoder_output(params, codes, config), outputs)
     other = fresh(dataclasses.replace(config, likelihood="gaussian")).params
     jax.tree.map(np.testing.assert_array_equal, params, other)
 
@@ -394,7 +394,7 @@ def test_a_learned_scale_starts_where_it_is_told_and_moves():
         ({"net": "cnv"}, "config.net = 'cnv'.*did you mean 'conv'"),
         ({"posterior": "dense"}, "config.posterior"),
         ({"likelihood": "poisson"}, "config.likelihood"),
-        ({"inputs": "binarized"}, "config.inputs.*did you mean 'binarized'"),
+        ({"inputs": "binarised"}, "config.inputs.*did you mean 'binarized'"),
         ({"objective": "elb"}, "config.objective"),
         ({"net": "conv", "image_shape": (80, 80, 3)}, "80x80"),
         ({"net": "flower", "image_shape": (28, 28, 1)}, "28x28"),
@@ -430,6 +430,11 @@ def test_numbers_out_of_range_are_refused(change, named):
         vae.validate(vae.HParams(**change), vae.Config())
 
 
-def test_a_schedule_needs_its_length():
-    with pytest.raises(SettingError, match=r"hparams\.schedule_steps"):
-        vae.validate(vae.HParams(), vae.Config(schedule="cosine"))
+def test_a_schedule_without_a_length_takes_the_runs():
+    config = vae.Config(schedule="cosine")
+    vae.validate(vae.HParams(), config)
+    assert vae.TRAITS.complete(vae.HParams(), config, 30).schedule_steps == 30
+    assert vae.TRAITS.complete(vae.HParams(schedule_steps=7.0), config, 30).schedule_steps == 7
+    assert vae.TRAITS.complete(vae.HParams(), vae.Config(), 30) == vae.HParams()
+    with pytest.raises(SettingError, match=r"hparams\.schedule_steps = -1"):
+        vae.validate(vae.HParams(schedule_steps=-1.0), config)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from jaxgen.engine import lock
+from jaxgen.runs import lock
 
 
 def locking(descriptor: int, mode: int, count: int) -> None:
@@ -49,7 +49,7 @@ def test_acquire_waits_for_the_holder(tmp_path):
 
 
 def test_a_killed_process_holds_nothing(tmp_path):
-    code = "import sys, time, pathlib; from jaxgen.engine import lock; held = lock.acquire(pathlib.Path(sys.argv[1])); "
+    code = "import sys, time, pathlib; from jaxgen.runs import lock; held = lock.acquire(pathlib.Path(sys.argv[1])); "
     command = [sys.executable, "-c", code + "print('held', flush=True); time.sleep(600)", str(tmp_path / "lock")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "held\n"

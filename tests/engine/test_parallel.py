@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from training import train
 
 from jaxgen.algorithms import autoencoder, dqn, gan, vae
-from jaxgen.engine import batches, loop, parallel
+from jaxgen.engine import batches, loop, parallel, placements
 from jaxgen.engine.programs import Programs
 from jaxgen.errors import SettingError
 from jaxgen.runs import metrics
-from jaxgen.runs.train import train
 
 SHAPE = (6, 6, 1)
 CASES = {
@@ -60,7 +60,7 @@ def data(algorithm):
 def run(name, devices, steps=6):
     algorithm, config, hparams = CASES[name]
     mesh = parallel.mesh(devices)
-    programs = Programs(algorithm, config, data(algorithm), 2, 0, mesh=mesh)
+    programs = Programs(algorithm, config, data(algorithm), placements.of(0, mesh=mesh), 2)
     programs.compile(hparams)
     carry, rows = programs.start(), []
     for first in range(0, steps, 3):
@@ -85,7 +85,7 @@ def test_each_device_gets_its_share_of_the_batch_that_one_would_see():
     key, first = loop.keys(0).order, jnp.int32(12)
 
     def batch(axis_name, data, t):
-        return batches.of_split(split, config, axis_name)(data, key, first)(t)
+        return batches.of_split(split, config, axis_name)(data, key, first, first + 6)(t)
 
     inputs = (parallel.P("batch"), parallel.P())
     shared = parallel.spread(partial(batch, "batch"), mesh, inputs, parallel.P("batch"))
@@ -102,7 +102,7 @@ def test_each_device_gets_its_share_of_the_batch_that_one_would_see():
 @pytest.mark.parametrize(("before", "after"), [(4, 1), (1, 4)])
 def test_a_run_goes_on_with_other_devices(make_settings, before, after):
     def go(**run):
-        return train("tiny", autoencoder, make_settings(**run), lambda drawing: None)
+        return train("tiny", autoencoder, make_settings(**run), lambda snapshot: None)
 
     whole = metrics.read(go(name="whole", epochs=2) / "metrics.jsonl")
     go(name="cut", epochs=1, devices=before)
@@ -116,13 +116,13 @@ def test_a_run_goes_on_with_other_devices(make_settings, before, after):
 def test_figures_are_drawn_from_a_state_on_one_device(make_settings):
     seen = {}
 
-    def draw(drawing):
-        seen.update(drawing._asdict(), start=drawing.initial())
+    def draw(snapshot):
+        seen.update(snapshot._asdict(), start=snapshot.initial())
 
     train("tiny", autoencoder, make_settings(epochs=1, devices=4), draw)
     leaves = jax.tree.leaves((seen["state"], seen["start"], seen["key"]))
     assert all(len(leaf.devices()) == 1 for leaf in leaves)
-    encoded = autoencoder.encode(seen["state"].params, seen["dataset"].test.images, seen["config"])
+    encoded = autoencoder.encode(seen["state"].params, seen["dataset"].test.images, None, seen["config"])
     assert np.isfinite(encoded).all()
     assert int(seen["start"].step) == 0
 
@@ -140,16 +140,16 @@ def test_figures_are_drawn_from_a_state_on_one_device(make_settings):
 def test_what_cannot_be_shared_out_is_refused_first(make_settings, run, said):
     chex.clear_trace_counter()
     with pytest.raises(SettingError, match=said) as error:
-        train("tiny", autoencoder, make_settings(**run), lambda drawing: None)
+        train("tiny", autoencoder, make_settings(**run), lambda snapshot: None)
     assert "\n" not in str(error.value)
     assert not make_settings().run.root.exists()
 
 
 def test_parts_of_a_batch_that_belong_together_stay_together():
     config = dataclasses.replace(CASES["gan"][1], critic_steps=2, penalty="r1", penalty_every=2)
-    parallel.check_config(config, 2)
+    parallel.check_config(gan, config, 2)
     with pytest.raises(SettingError, match="a multiple of 16 on 4 devices, each taking a multiple of 4"):
-        parallel.check_config(config, 4)
+        parallel.check_config(gan, config, 4)
 
 
 class Steps(chex.TestCase):
@@ -174,7 +174,7 @@ class Steps(chex.TestCase):
         hparams, key = jax.tree.map(jnp.float32, hparams), jax.random.key(3)
         state = jax.jit(partial(dqn.init, config=config))(jax.random.key(0), hparams)
         _, expected = jax.jit(partial(dqn.step, config=config))(state, dqn.Batch(), key, hparams)
-        axes = jax.tree.map(lambda axis, branch: jax.tree.map(lambda _: axis, branch), dqn.SHARED_AXES, state)
+        axes = jax.tree.map(lambda axis, branch: jax.tree.map(lambda _: axis, branch), dqn.TRAITS.divided_axes, state)
         parts = jax.tree.map(
             lambda axis, x: jnp.broadcast_to(x, (4, *x.shape)) if axis < 0 else jnp.stack(jnp.split(x, 4, axis)),
             axes,

@@ -7,6 +7,7 @@ import signal
 import jax
 import numpy as np
 import pytest
+from training import train
 
 from jaxgen import data
 from jaxgen.algorithms import autoencoder
@@ -15,8 +16,7 @@ from jaxgen.data.dataset import Dataset, Split
 from jaxgen.engine import batches, loop, parallel, streaming
 from jaxgen.errors import SettingError, UserError
 from jaxgen.runs import metrics
-from jaxgen.runs.restore import restore
-from jaxgen.runs.train import train
+from jaxgen.runs.load import load
 
 pytest.importorskip("grain", reason="grain is not installed")
 KEY = loop.keys(3).order
@@ -58,8 +58,10 @@ def test_every_batch_is_the_one_that_images_on_the_device_would_give(first, devi
         for t in range(first, 20):
             block = stream.block(t)
             assert {len(leaf.sharding.device_set) for leaf in block} == {devices}
-            got = of_block(block, KEY, None)(t)
-            jax.tree.map(np.testing.assert_array_equal, got, of_split(jax.device_put(split), KEY, t // 6 * 6)(t))
+            got = of_block(block, KEY, None, None)(t)
+            jax.tree.map(
+                np.testing.assert_array_equal, got, of_split(jax.device_put(split), KEY, t // 6 * 6, t // 6 * 6 + 6)(t)
+            )
     finally:
         stream.close()
 
@@ -84,7 +86,7 @@ def both(monkeypatch):
     monkeypatch.setattr(data, "load", load)
 
 
-def go(made, streamed, draw=lambda drawing: None):
+def go(made, streamed, draw=lambda snapshot: None):
     made = dataclasses.replace(made, data=dataclasses.replace(made.data, streaming=streamed))
     return train("tiny", autoencoder, made, draw)
 
@@ -104,12 +106,14 @@ def test_a_streamed_run_resumes_at_the_exact_batch(make_settings):
     assert metrics.read(make_settings().run.root / "cut" / "metrics.jsonl")[-1]["step"] < 9
     cut = go(make_settings(name="cut", chunk_steps=5), True)
     assert metrics.read(cut / "metrics.jsonl") == metrics.read(whole / "metrics.jsonl")
-    jax.tree.map(np.testing.assert_array_equal, restore(cut, autoencoder).state, restore(whole, autoencoder).state)
+    jax.tree.map(
+        np.testing.assert_array_equal, load(cut, algorithm=autoencoder).state, load(whole, algorithm=autoencoder).state
+    )
 
 
 def interrupt_after(step):
-    def draw(drawing):
-        if int(drawing.state.step) == step:
+    def draw(snapshot):
+        if int(snapshot.state.step) == step:
             os.kill(os.getpid(), signal.SIGTERM)
 
     return draw

@@ -22,7 +22,8 @@ def linear_gaussian():
     """Without hidden layers: z ~ N(0, I), x = A z + c + 0.6 noise, and an encoder somewhat wider than the posterior."""
     params = jax.jit(partial(vae.init, config=CFG))(jax.random.key(1), HP).params
     encoder = {"kernel": 0.3 * params["encoder"]["Dense_0"]["kernel"], "bias": jnp.array([0.0, 0.0, 0.5, 0.5])}
-    return {**params, "encoder": {"Dense_0": encoder}}
+    decoder = {**params["decoder"]["Dense_0"], "bias": jnp.full(6, -0.5)}  # c = 0: outputs are added to mid-gray
+    return {"encoder": {"Dense_0": encoder}, "decoder": {"Dense_0": decoder}}
 
 
 def images(n=7):
@@ -34,7 +35,7 @@ def exact(params):
     layer = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params["decoder"]["Dense_0"])
     covariance = layer["kernel"].T @ layer["kernel"] + 0.36 * np.eye(6)
     pixels = np.asarray(images()).reshape(-1, 6) / 255
-    return stats.multivariate_normal(layer["bias"], covariance).logpdf(pixels)
+    return stats.multivariate_normal(layer["bias"] + 0.5, covariance).logpdf(pixels)
 
 
 def estimate(samples, seeds=(0,)):
@@ -160,7 +161,7 @@ def test_exactly_the_samples_asked_for_are_counted(monkeypatch):
     params, key = linear_gaussian(), jax.random.key(0)
     code_keys = batching.keys(jax.random.split(key)[1], 7)
     x = images().astype(jnp.float32) / 255
-    numbers, weights = vae.posterior_numbers(params, x, CFG), []
+    numbers, weights = vae.posterior_params(params, x, CFG), []
     for chunk in range(8):
         draws = vae.draw_codes(numbers, jax.vmap(jax.random.fold_in, (0, None))(code_keys, chunk), 3, CFG)
         distortion = likelihood.distortions(params, draws.codes, x, HP, CFG)

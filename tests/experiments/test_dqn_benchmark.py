@@ -75,7 +75,7 @@ def test_a_measurement_without_peers_says_so(tmp_path):
 
 
 def test_a_process_that_fails_says_why():
-    worker = Worker("peers.dqn_source.read", ["/nowhere", {}])
+    worker = Worker("benchmarks.peers.dqn_source.read", ["/nowhere", {}])
     try:
         with pytest.raises(UserError, match="'str' object has no attribute 'read_text'"):
             worker.ready()
@@ -84,7 +84,7 @@ def test_a_process_that_fails_says_why():
 
 
 def test_a_script_that_has_changed_is_not_patched(tmp_path):
-    source = importlib.import_module("peers.dqn_source")
+    source = importlib.import_module("benchmarks.peers.dqn_source")
     (tmp_path / "a.py").write_text("x = old(1)\n")
     assert source.read(tmp_path / "a.py", {"old(": "new("}) == "x = new(1)\n"
     with pytest.raises(ValueError, match="0 times: not the version"):

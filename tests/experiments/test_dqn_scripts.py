@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from training import train
 
 from jaxgen.algorithms import dqn
 from jaxgen.errors import SettingError
-from jaxgen.launch import command_line
+from jaxgen.launch import experiments
 from jaxgen.runs import metrics
-from jaxgen.runs.restore import restore
-from jaxgen.runs.train import train
+from jaxgen.runs.load import load
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "dqn_cartpole.py"
 SMALL = [
@@ -37,7 +37,7 @@ def script(monkeypatch):
 
 def run(script, root, *args):
     arguments = [*args, f"--run.root={root}", "--run.name=it"]
-    script.main(command_line.parse(command_line.chosen(script.PRESETS, arguments), None, arguments))
+    experiments.train(script.EXPERIMENT, script.EXPERIMENT.parse(arguments))
     return root / "it"
 
 
@@ -102,16 +102,13 @@ def test_resumed_equals_uninterrupted(script, tmp_path):
     """Replay, environments and key go on bit for bit, whatever the chunks."""
 
     def go(name, **changes):
-        settings = command_line.parse(
-            script.PRESETS["solve"],
-            None,
-            [*SMALL, f"--run.root={tmp_path}", f"--run.name={name}", "--hparams.schedule-steps=100"],
-        )
+        arguments = [*SMALL, f"--run.root={tmp_path}", f"--run.name={name}", "--hparams.schedule-steps=100"]
+        settings = script.EXPERIMENT.parse(arguments)
         changed = dataclasses.replace(settings.run, **changes)
         states = []
         settings = dataclasses.replace(settings, run=changed)
-        path = train("dqn_cartpole", dqn, settings, lambda drawing: states.append(drawing.state))
-        jax.tree.map(np.testing.assert_array_equal, restore(path, dqn).state, states[-1])
+        path = train("dqn_cartpole", dqn, settings, lambda snapshot: states.append(snapshot.state))
+        jax.tree.map(np.testing.assert_array_equal, load(path, algorithm=dqn).state, states[-1])
         return states[-1], metrics.read(path / "metrics.jsonl")
 
     whole, rows = go("whole", epochs=2)

@@ -43,7 +43,7 @@ def test_the_chapters_gan_from_start_to_figures(digits_run):
     assert frames[0].shape == frames[1].shape == (578, 578)
     assert np.any(frames[0] != frames[1])
     rows = metrics.read(run / "metrics.jsonl")
-    table = json.loads((run / "losses.json").read_text())
+    table = json.loads((run / "result.json").read_text())["running_losses"]
     assert [row["epoch"] for row in table] == [1, 2, 3]
     steps = [row for row in rows if "train/generator_loss" in row]  # digits: one row a step
     for player in ("generator", "discriminator"):
@@ -131,10 +131,10 @@ def test_wrong_settings_are_one_line(name, args, said, tmp_path):
     assert done.stderr.count("\n") == 1
 
 
-def test_only_finished_gans_are_evaluated(tmp_path):
-    run = tmp_path / "run"
-    run.mkdir()
-    (run / "settings.json").write_text(json.dumps({"experiment": "ae_mnist"}))
-    assert "is a run of ae_mnist, not of gan_mnist or gan_flowers" in script("evaluate_gan", "run", cwd=tmp_path).stderr
-    (run / "settings.json").write_text(json.dumps({"experiment": "gan_mnist"}))
-    assert "is not finished" in script("evaluate_gan", "run", cwd=tmp_path).stderr
+def test_only_models_that_draw_samples_are_evaluated(tmp_path):
+    done = script("ae_mnist", "--data.source", "digits", "--run.epochs", "1", "--run.name", "r", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = script("evaluate_gan", "runs/r", cwd=tmp_path)
+    assert done.stderr == "error: runs/r is a run of jaxgen.algorithms.autoencoder, which draws no samples\n"
+    (tmp_path / "runs" / "r" / "settings.json").write_text(json.dumps({"experiment": "gan_mnist"}))
+    assert "settings.json is damaged: it is no record of a run" in script("evaluate_gan", "runs/r", cwd=tmp_path).stderr

@@ -91,18 +91,19 @@ def test_runs_that_cannot_be_evaluated_are_one_line(runs, tmp_path):
     unfinished = tmp_path / "unfinished"
     shutil.copytree(runs("vae_mnist")[0], unfinished)
     (unfinished / "result.json").unlink()
-    assert "is not finished" in script("evaluate_vae", str(unfinished), cwd=tmp_path).stderr
+    done = script("evaluate_vae", str(unfinished), "--samples", "8", "--images", "4", cwd=tmp_path)
+    assert "not finished: this is its state after 11 steps" in done.stdout
     done = script("evaluate_vae", str(unfinished), "--samples", "0", cwd=tmp_path)
     assert done.stderr == "error: samples = 0 is not allowed: a multiple of 4, at least 4\n"
 
 
 def presets(name, monkeypatch):
-    """The presets of a script."""
+    """The experiment of a script."""
     spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, name, module)  # dataclasses look their module up
     spec.loader.exec_module(module)
-    return module.PRESETS
+    return module.EXPERIMENT
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ def test_the_chapters_presets_are_its_numbers(
     script_name, preset, beta, learning_rate, batch_size, posterior, monkeypatch
 ):
     """KL weights in units of a cross-entropy summed over pixels and channels: the flowers' count three times."""
-    settings = presets(script_name, monkeypatch)[preset]
+    settings = presets(script_name, monkeypatch).settings(preset)
     config, hparams = settings.config, settings.hparams
     assert hparams.beta == pytest.approx(beta)
     assert (hparams.learning_rate, hparams.b1, hparams.b2, hparams.eps, hparams.warm_up_steps) == (

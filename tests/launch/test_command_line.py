@@ -7,8 +7,12 @@ from typing import Literal
 
 import pytest
 
+from jaxgen.algorithms import autoencoder
+from jaxgen.data import DataSettings
 from jaxgen.errors import SettingError, UserError
+from jaxgen.experiment import Experiment
 from jaxgen.launch import command_line
+from jaxgen.runs.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ def test_what_a_person_can_mend_is_one_line_and_a_code(monkeypatch, capsys, erro
         raise error
 
     monkeypatch.setattr("sys.argv", ["x.py"])
-    monkeypatch.setattr(cli, "use_compilation_cache", lambda: None)
+    monkeypatch.setattr(command_line, "use_compilation_cache", lambda: None)
     with pytest.raises(SystemExit) as stop:
         command_line.main(Outer(), run, "Doc.")
     assert stop.value.code == code
@@ -69,7 +73,7 @@ def test_what_a_person_can_mend_is_one_line_and_a_code(monkeypatch, capsys, erro
 
 def test_a_defect_of_ours_keeps_its_trace(monkeypatch):
     monkeypatch.setattr("sys.argv", ["x.py"])
-    monkeypatch.setattr(cli, "use_compilation_cache", lambda: None)
+    monkeypatch.setattr(command_line, "use_compilation_cache", lambda: None)
 
     def run(settings):
         raise ZeroDivisionError
@@ -78,32 +82,31 @@ def test_a_defect_of_ours_keeps_its_trace(monkeypatch):
         command_line.main(Outer(), run, None)
 
 
-@dataclass(frozen=True)
-class Named:
-    preset: Literal["slow", "fast"] = "slow"
-    inner: Inner = field(default_factory=Inner)
+def _preset(rate):
+    return Settings(autoencoder.Config(), autoencoder.HParams(learning_rate=rate), data=DataSettings("digits"))
 
 
-PRESETS = {"slow": Named(), "fast": Named("fast", Inner(0.9))}
+TWO = Experiment("two", autoencoder, {"slow": _preset(0.1), "fast": _preset(0.9)})
 
 
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
-        ([], Named()),
-        (["--preset", "fast"], PRESETS["fast"]),
-        (["--preset=fast", "--inner.learning-rate", "0.5"], Named("fast", Inner(0.5))),
-        (["--inner.learning-rate", "0.5"], Named("slow", Inner(0.5))),
+        ([], ("slow", 0.1)),
+        (["--preset", "fast"], ("fast", 0.9)),
+        (["--preset=fast", "--hparams.learning-rate", "0.5"], ("fast", 0.5)),
+        (["--hparams.learning-rate", "0.5"], ("slow", 0.5)),
     ],
 )
 def test_a_preset_is_where_other_options_start(args, expected):
-    assert command_line.parse(command_line.chosen(PRESETS, args), None, args) == expected
+    settings = TWO.parse(args)
+    assert (settings.preset, settings.hparams.learning_rate) == expected
 
 
 @pytest.mark.parametrize("args", [["--preset", "fas"], ["--preset"]])
 def test_a_preset_that_is_none_is_refused(args):
     with pytest.raises(SettingError, match=r"preset = .*one of slow, fast"):
-        command_line.chosen(PRESETS, args)
+        TWO.parse(args)
 
 
 @pytest.mark.parametrize("args", [["inner", "--learning-rate", "0.5"], ["outer", "--net", "conv"]])
@@ -122,7 +125,7 @@ def test_a_wrong_subcommand_is_one_line(args):
 FAULTS = """
 import resource, sys
 import numpy as np
-from jaxgen.engine import cli
+from jaxgen.launch import command_line
 if sys.argv[1] == "keep":
     command_line.keep_freed_memory()
 np.ones(2**23)

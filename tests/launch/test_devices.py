@@ -9,10 +9,11 @@ import pytest
 
 from jaxgen.errors import SettingError
 from jaxgen.launch import devices
+from jaxgen.runs import machine
 
 MEASURE = """
 import os, sys
-from jaxgen.engine import devices
+from jaxgen.launch import devices
 devices.place(2, 1)
 import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import Mesh, PartitionSpec as P
@@ -57,7 +58,7 @@ def test_each_virtual_device_has_one_thread_of_its_own():
     ("wanted", "members", "environment", "found"),
     [
         (None, 1, {}, "1 False"),
-        (None, 8, {}, f"{min(8, devices.cores())} True"),
+        (None, 8, {}, f"{min(8, machine.cores())} True"),
         (0, 8, {}, "1 False"),
         (3, 1, {}, "3 True"),
         (None, 8, {"XLA_FLAGS": "--xla_force_host_platform_device_count=5"}, "5 False"),
@@ -66,7 +67,7 @@ def test_each_virtual_device_has_one_thread_of_its_own():
 )
 def test_the_number_of_devices(wanted, members, environment, found):
     code = (
-        f"from jaxgen.engine import devices; import jax, os; devices.place({wanted}, {members}); "
+        f"from jaxgen.launch import devices; import jax, os; devices.place({wanted}, {members}); "
         "print(len(jax.devices()), 'eigen=false' in os.environ.get('XLA_FLAGS', ''))"
     )
     done = python(code, **environment)

@@ -37,7 +37,7 @@ def start(root, *options, devices=2, port=None, process=0, processes=2):
     ]
     if port is not None:
         command += ["--run.coordinator", f"localhost:{port}", "--run.processes", str(processes)]
-        command += ["--run.process", str(process), "--run.patience", str(PATIENCE)]
+        command += ["--run.process", str(process), "--run.heartbeat-timeout", str(PATIENCE)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -152,7 +152,7 @@ def test_sigterm_to_one_saves_and_stops_all(alone, tmp_path, told):
         ({"coordinator": "node", "processes": 2}, "run.coordinator = 'node' is not allowed: host:port"),
         ({"coordinator": "node:1", "processes": 2, "process": 2}, "run.process = 2 is not allowed: 0 to 1"),
         ({"distributed": True, "seeds": 2}, "run.seeds = 2 is not allowed: 1 with several processes"),
-        ({"distributed": True, "patience": 0}, "run.patience = 0 is not allowed: at least 1"),
+        ({"distributed": True, "heartbeat_timeout": 0}, "run.heartbeat_timeout = 0 is not allowed: at least 1"),
     ],
 )
 def test_wrong_settings_are_one_line(run, said):

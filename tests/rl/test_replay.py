@@ -29,7 +29,7 @@ def row(t, terminated=False, cut=False):
 def ring(*rows, prioritized=False):
     memory = replay.create(ROWS, ENVS, (2,), prioritized)
     for one in rows:
-        memory = replay.insert(memory, one)
+        memory = replay.add(memory, one)
     return memory
 
 
@@ -95,20 +95,20 @@ def test_uniform_reaches_the_first_and_the_last_word():
 def test_n_step_returns_end_where_the_episode_does():
     """Rewards 2t: rows 0..4, terminated at 1, cut at 3."""
     memory = ring(row(0), row(1, terminated=True), row(2), row(3, cut=True), row(4))
-    place = replay.Place(jnp.array([0, 1, 2, 3]), jnp.zeros(4, jnp.int32))
+    place = replay.Index(jnp.array([0, 1, 2, 3]), jnp.zeros(4, jnp.int32))
     batch = replay.gather(memory, place, 2, GAMMA)
     np.testing.assert_allclose(batch.value, [0 + 0.5 * 2, 2, 4 + 0.5 * 6, 6])
     np.testing.assert_allclose(batch.discount, [0, 0, 0.25, 0.5])
     np.testing.assert_allclose(batch.next_observation[:, 0], [1, 1, 3, 3])
-    batch = replay.gather(memory, replay.Place(jnp.array([2]), jnp.zeros(1, jnp.int32)), 3, GAMMA)
+    batch = replay.gather(memory, replay.Index(jnp.array([2]), jnp.zeros(1, jnp.int32)), 3, GAMMA)
     np.testing.assert_allclose([batch.value[0], batch.discount[0]], [7, 0.25])  # not over the cut into the next episode
 
 
 def test_priorities_draw_in_proportion_and_weights_make_up_for_it():
     memory = ring(*map(row, range(4)), prioritized=True)
-    everywhere = replay.Place(jnp.repeat(jnp.arange(4), ENVS), jnp.tile(jnp.arange(ENVS), 4))
+    everywhere = replay.Index(jnp.repeat(jnp.arange(4), ENVS), jnp.tile(jnp.arange(ENVS), 4))
     priorities = jnp.arange(1.0, 13.0)
-    memory = replay.reprioritize(memory, everywhere, priorities)
+    memory = replay.update_priorities(memory, everywhere, priorities)
     place, weights = jax.jit(replay.prioritized, static_argnums=2)(memory, words(40_000), 1, 0.5, 0.7)
     flat = np.asarray(place.row * ENVS + place.environment)
     chances = np.sqrt(priorities) / np.sqrt(priorities).sum()
@@ -123,8 +123,8 @@ def test_priorities_draw_in_proportion_and_weights_make_up_for_it():
 def test_new_rows_have_the_largest_priority():
     memory = ring(row(0), row(1), prioritized=True)
     np.testing.assert_array_equal(memory.priorities[:3], [[1] * ENVS, [1] * ENVS, [0] * ENVS])
-    memory = replay.reprioritize(memory, replay.Place(jnp.array([0]), jnp.array([2])), jnp.array([7.0]))
-    memory = replay.insert(memory, row(2))
+    memory = replay.update_priorities(memory, replay.Index(jnp.array([0]), jnp.array([2])), jnp.array([7.0]))
+    memory = replay.add(memory, row(2))
     np.testing.assert_array_equal(memory.priorities[:3], [[1, 1, 7], [1] * ENVS, [7] * ENVS])
 
 
@@ -141,7 +141,7 @@ def test_a_place_without_priority_is_never_drawn():
 def test_inserting_in_a_loop_and_vmapped_is_the_same():
     def fill(offset):
         def body(t, memory):
-            return replay.insert(memory, row(t + offset))
+            return replay.add(memory, row(t + offset))
 
         return lax.fori_loop(0, 7, body, replay.create(ROWS, ENVS, (2,), True))
 

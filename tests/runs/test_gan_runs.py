@@ -10,25 +10,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from training import train
 
 from jaxgen import data
 from jaxgen.algorithms import gan
-from jaxgen.errors import SettingError
+from jaxgen.errors import SettingError, UserError
 from jaxgen.runs import checkpoint, metrics
 from jaxgen.runs.guard import NonFiniteError
-from jaxgen.runs.restore import restore
-from jaxgen.runs.settings import RunSettings
-from jaxgen.runs.train import train
+from jaxgen.runs.load import load
+from jaxgen.runs.settings import RunSettings, Settings
 
 pytestmark = pytest.mark.usefixtures("tiny")
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    data: data.DataSettings
-    config: gan.Config
-    hparams: gan.HParams
-    run: RunSettings
 
 
 CONFIG = gan.Config(
@@ -46,26 +38,28 @@ CONFIG = gan.Config(
 @pytest.fixture
 def make(tmp_path):
     def settings(config=CONFIG, hparams=None, **run):
-        run = RunSettings(**{"root": tmp_path / "runs", "name": "run", "epochs": 3, "log_every": 4, **run})
-        return Settings(data.DataSettings(source="digits"), config, hparams or gan.HParams(), run)
+        run = RunSettings(
+            **{"root": tmp_path / "runs", "name": "run", "epochs": 3, "log_every": 4, "save_every": 1, **run}
+        )
+        return Settings(config, hparams or gan.HParams(), run, data.DataSettings(source="digits"))
 
     return settings
 
 
-def go(settings, algorithm=gan, draw=lambda drawing: None):
+def go(settings, algorithm=gan, draw=lambda snapshot: None):
     return train("gan_tiny", algorithm, settings, draw)
 
 
 def test_resumed_equals_uninterrupted_and_is_read_back(make):
     states = []
 
-    def keep(drawing):
-        states.append(jax.device_get(drawing.state))
+    def keep(snapshot):
+        states.append(jax.device_get(snapshot.state))
 
     whole = go(make(name="whole"), draw=keep)
 
-    def stop(drawing):
-        if int(drawing.state.step) == 6:
+    def stop(snapshot):
+        if int(snapshot.state.step) == 6:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(SystemExit):
@@ -74,15 +68,16 @@ def test_resumed_equals_uninterrupted_and_is_read_back(make):
     assert metrics.read(whole / "metrics.jsonl") == metrics.read(cut / "metrics.jsonl")
     chex.assert_trees_all_equal(*states)
 
-    run = restore(whole, gan, ["gan_tiny"])
-    assert (run.experiment, run.step, run.config, run.data.source) == ("gan_tiny", 18, CONFIG, "digits")
+    run = load(whole)
+    assert (run.experiment, run.step, run.config) == ("gan_tiny", 18, CONFIG)
     chex.assert_trees_all_close(run.hparams, gan.HParams())
     chex.assert_trees_all_equal(run.state, states[0])
 
 
-def test_without_a_test_loss_no_checkpoint_is_called_the_best(make):
+def test_without_an_objective_no_state_is_the_best(make):
     path = go(make(epochs=4, keep=2))
-    assert checkpoint.steps(path / "checkpoints") == [18, 24]
+    with pytest.raises(UserError, match="has no objective, so no state of it is the best"):
+        load(path).best()
     result = json.loads((path / "result.json").read_text())
     assert "test/diversity" in result
     assert "test/loss" not in result
@@ -92,8 +87,8 @@ def test_without_a_test_loss_no_checkpoint_is_called_the_best(make):
 class Faulty:
     """The GAN with another evaluation."""
 
-    Config, HParams, Batch = gan.Config, gan.HParams, gan.Batch
-    validate, init, step, alarm = (staticmethod(f) for f in (gan.validate, gan.init, gan.step, gan.alarm))
+    Config, HParams, State, Batch, TRAITS = gan.Config, gan.HParams, gan.State, gan.Batch, gan.TRAITS
+    validate, init, step, weights = (staticmethod(f) for f in (gan.validate, gan.init, gan.step, gan.weights))
 
     def __init__(self, **changes):
         self.changes = changes

@@ -2,28 +2,19 @@
 
 import dataclasses
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from training import train
 
 from jaxgen import data
 from jaxgen.algorithms import vae
 from jaxgen.data.dataset import Dataset, Split
 from jaxgen.engine import loop
 from jaxgen.runs import metrics
-from jaxgen.runs.restore import restore
-from jaxgen.runs.settings import RunSettings
-from jaxgen.runs.train import train
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    data: Any
-    config: vae.Config
-    hparams: vae.HParams
-    run: RunSettings
+from jaxgen.runs.load import load
+from jaxgen.runs.settings import RunSettings, Settings
 
 
 def dataset(settings=None, on_device=True):
@@ -38,16 +29,16 @@ def settings(root, name, **run):
         image_shape=(6, 6, 1), latent_size=2, widths=(5,), inputs="binarized", objective="tc", batch_size=8
     )
     hparams = vae.HParams(warm_up_steps=10.0)
-    return Settings(data.DataSettings("digits"), config, hparams, RunSettings(name=name, root=root, log_every=4, **run))
+    return Settings(config, hparams, RunSettings(name=name, root=root, log_every=4, **run), data.DataSettings("digits"))
 
 
 def test_resumed_equals_uninterrupted(monkeypatch, tmp_path):
     monkeypatch.setattr(data, "load", dataset)
-    whole = train("tiny", vae, settings(tmp_path, "whole", epochs=3), lambda drawing: None)
-    train("tiny", vae, settings(tmp_path, "cut", epochs=1, chunk_steps=4), lambda drawing: None)
-    cut = train("tiny", vae, settings(tmp_path, "cut", epochs=3, chunk_steps=1), lambda drawing: None)
+    whole = train("tiny", vae, settings(tmp_path, "whole", epochs=3), lambda snapshot: None)
+    train("tiny", vae, settings(tmp_path, "cut", epochs=1, chunk_steps=4), lambda snapshot: None)
+    cut = train("tiny", vae, settings(tmp_path, "cut", epochs=3, chunk_steps=1), lambda snapshot: None)
     assert metrics.read(whole / "metrics.jsonl") == metrics.read(cut / "metrics.jsonl")
-    one, other = restore(whole, vae), restore(cut, vae)
+    one, other = load(whole, algorithm=vae), load(cut, algorithm=vae)
     jax.tree.map(np.testing.assert_array_equal, one.state, other.state)
     assert one.config.examples == 50
     assert int(one.state.step) == 18

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -115,7 +116,8 @@ def judged(tmp_path, values, pruned=(), maximize=False):
 
     study.handle = Handle
     judge = trials._Judge(study, numbers, Objective("m", maximize))
-    return study, judge, judge(1, {"m": values})
+    population = SimpleNamespace(rows=[{"step": 5, "m": values}])
+    return study, judge, judge(SimpleNamespace(step=5, steps_per_epoch=5, population=population))
 
 
 def test_a_batch_that_lost_half_goes_on_with_the_others(tmp_path):
@@ -162,7 +164,7 @@ def test_members_go_on_alone_to_the_numbers_they_would_have_had(go, tmp_path):
     points = [{"seed": seed, "hparams.learning_rate": 0.01 * (1 + seed)} for seed in range(4)]
     group = plan.groups(points, lambda static: 4)[0]
     whole = groups.run(chosen, group, tmp_path / "whole")
-    cut = groups.run(chosen, group, tmp_path / "cut", lambda epoch, row: epoch == 2)
+    cut = groups.run(chosen, group, tmp_path / "cut", lambda snapshot: snapshot.step == 2 * snapshot.steps_per_epoch)
     assert cut.rows[-1]["step"] < whole.rows[-1]["step"]
     two = plan.Group(1, {}, (group.members[3], group.members[1]))
     subset(tmp_path / "cut" / group.name, tmp_path / "cut" / two.name, [3, 1])

@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 import gymnasium
-from peers import dqn_source
+from benchmarks.peers import dqn_source
 
 
 def trainer(folder: str, seeds: int, steps: int) -> Callable[[int], float]:

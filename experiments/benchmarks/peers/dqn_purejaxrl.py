@@ -17,9 +17,9 @@ from types import ModuleType
 from typing import Any
 
 import jax
+from benchmarks.peers import dqn_source, seeds
+from benchmarks.peers.gymnax_before_1 import FiveValues
 from gymnax.wrappers import purerl
-from peers import dqn_source, seeds
-from peers.gymnax_before_1 import FiveValues
 
 SHARED = ("timesteps", "n_updates", "current_index", "is_full")
 """Leaves of the carry that all seeds have in common."""

@@ -15,8 +15,8 @@ from typing import Any
 import gymnax
 import jax
 import yaml
-from peers import seeds
-from peers.gymnax_before_1 import FiveValues
+from benchmarks.peers import seeds
+from benchmarks.peers.gymnax_before_1 import FiveValues
 
 SHARED = ("global_step", "index", "full")
 """Leaves of the training state that all seeds have in common."""

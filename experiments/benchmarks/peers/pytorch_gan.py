@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from peers.pytorch import training
+from benchmarks.peers.pytorch import training
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from peers.pytorch import _Upsample, training
+from benchmarks.peers.pytorch import _Upsample, training
 from torch import nn
 from torch.nn import functional
 

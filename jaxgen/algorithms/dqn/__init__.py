@@ -7,6 +7,7 @@ its time limit has not terminated: its last value is bootstrapped.
 """
 
 from dataclasses import replace as changed
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -15,17 +16,18 @@ import optax
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-from jaxgen import collectives, optim, schedules
+from jaxgen import collectives, optim
 from jaxgen.algorithms.dqn.config import Config as Config
 from jaxgen.algorithms.dqn.config import HParams as HParams
-from jaxgen.algorithms.dqn.config import check_budget as check_budget
+from jaxgen.algorithms.dqn.config import complete, divided
 from jaxgen.algorithms.dqn.config import validate as validate
+from jaxgen.contract import Metrics, Objective, Traits, Tree
+from jaxgen.contract import NoBatch as Batch
 from jaxgen.losses import temporal_difference
 from jaxgen.nets.q import QNet
 from jaxgen.rl import environments, replay
 
-Params = Any
-Metrics = dict[str, Float[Array, ""]]
+Params = Tree
 PRIORITY_FLOOR = 1e-3
 """Added to an error to make a priority: none is ever 0."""
 _COLLECT_WORDS = 4
@@ -50,19 +52,23 @@ class State(NamedTuple):
     step: Int[Array, ""]
     params: Params
     target: Params
-    """The older copy of the parameters that values what follows."""
+    """Target network parameters."""
     opt_state: optax.OptState
     replay: replay.Replay
-    situation: environments.Situation
+    env_state: environments.EnvState
     episodes: Episodes
 
 
-SHARED_AXES = State(-1, -1, -1, -1, replay.Replay(1, -1, -1), 0, -1)  # type: ignore[arg-type]
-"""The axis of environments where devices share these out, -1 for what all of them hold."""
-
-
-class Batch(NamedTuple):
-    """A DQN makes its own data."""
+TRAITS = Traits(
+    objective=Objective("test/return", maximize=True),
+    progress=("loss", "episode_return"),
+    complete=complete,
+    steps_per_epoch=lambda config: config.steps_per_epoch,
+    divided=divided,
+    divided_axes=State(-1, -1, -1, -1, replay.Replay(1, -1, -1), 0, -1),  # type: ignore[arg-type]
+    single_thread=True,
+    packages=("gymnax", "rlax"),
+)
 
 
 def net(config: Config) -> QNet:
@@ -80,7 +86,7 @@ def values(params: Params, observations: Float[Array, " b *shape"], config: Conf
 
 def _optimizer(hparams: HParams, config: Config, updates: Int[Array, ""] | int) -> optax.GradientTransformation:
     """One vector holds all parameters: an update is a few operations, not a few for every layer."""
-    rate = schedules.learning_rate(config.schedule, hparams.learning_rate, updates, hparams.schedule_steps)
+    rate = optim.learning_rate(config.schedule, hparams.learning_rate, updates, hparams.schedule_steps)
     chain = [optax.clip_by_global_norm(hparams.max_grad_norm)] if config.clip_gradients else []
     scheduled = optim.optimizer(config.optimizer, changed(hparams, learning_rate=rate))
     return optax.flatten(optax.chain(*chain, scheduled))
@@ -132,16 +138,16 @@ def _collect(
 ) -> State:
     """One step of every environment, epsilon-greedy; `key` only says of which kind the environments' keys are."""
     environment = environments.make(config.environment)
-    seen = state.situation.observation
+    seen = state.env_state.observation
     random_actions = (replay.unit(draws[:, 0]) * environment.actions).astype(jnp.int32)
     explore = replay.unit(draws[:, 1]) < epsilon(state.replay.written * config.envs, hparams, config)
     actions = jnp.where(explore, random_actions, values(state.params, seen, config).argmax(axis=1))
     keys = jax.random.wrap_key_data(draws[:, 2:], impl=jax.random.key_impl(key))
-    situation, outcome = environments.step(environment, keys, state.situation, actions)
-    reward = outcome.reward + jnp.where(outcome.terminated, hparams.termination_reward, 0)
-    row = replay.Transition(seen, actions, reward, outcome.observation, outcome.terminated, outcome.done)
-    episodes = _count(state.episodes, *collectives.all_gather((outcome.reward, outcome.done), axis_name))
-    return state._replace(replay=replay.insert(state.replay, row), situation=situation, episodes=episodes)
+    env_state, result = environments.step(environment, keys, state.env_state, actions)
+    reward = result.reward + jnp.where(result.terminated, hparams.termination_reward, 0)
+    row = replay.Transition(seen, actions, reward, result.observation, result.terminated, result.done)
+    episodes = _count(state.episodes, *collectives.all_gather((result.reward, result.done), axis_name))
+    return state._replace(replay=replay.add(state.replay, row), env_state=env_state, episodes=episodes)
 
 
 def _count(episodes: Episodes, reward: Float[Array, " e"], done: Bool[Array, " e"]) -> Episodes:
@@ -157,7 +163,7 @@ def _count(episodes: Episodes, reward: Float[Array, " e"], done: Bool[Array, " e
 def targets(params: Params, target: Params, batch: replay.Batch, config: Config) -> Float[Array, " b"]:
     """The worth of what follows each transition, by the target."""
     by_target = values(target, batch.next_observation, config)
-    return temporal_difference.following(
+    return temporal_difference.bootstrap_value(
         by_target, values(params, batch.next_observation, config) if config.double else None
     )
 
@@ -166,7 +172,7 @@ def loss(
     params: Params, following: Float[Array, " b"], batch: replay.Batch, config: Config
 ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
     """Loss of each transition and its error, value + discount following - Q(observation, action)."""
-    now = temporal_difference.chosen(values(params, batch.observation, config), batch.action)
+    now = temporal_difference.take_action(values(params, batch.observation, config), batch.action)
     errors = temporal_difference.td_errors(now, batch.value, batch.discount, following)
     return temporal_difference.loss(config.loss, errors), errors
 
@@ -193,23 +199,21 @@ def _update(
 
     (mean, errors), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
     metrics = {"loss": mean, "target": (batch.value + batch.discount * following).mean()}
-    if axis_name is not None:
-        grads, metrics = lax.pmean((grads, metrics), axis_name)
-    updates, opt_state = _optimizer(hparams, config, number).update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    rate = jnp.where((number + 1) % config.target_every == 0, hparams.target_rate, 0.0)
+    grads, metrics = collectives.mean((grads, metrics), axis_name)
+    params, opt_state = optim.descend(_optimizer(hparams, config, number), state.params, state.opt_state, grads)
+    rate = jnp.where((number + 1) % config.target_every == 0, hparams.tau, 0.0)
     target = optax.incremental_update(params, state.target, rate)
     memory = state.replay
     if config.sampling == "prioritized":
         priorities = collectives.all_gather(jnp.abs(errors), axis_name) + PRIORITY_FLOOR
-        memory = replay.reprioritize(memory, place, priorities)
+        memory = replay.update_priorities(memory, place, priorities)
     learned = state._replace(params=params, target=target, opt_state=opt_state, replay=memory)
     return _unless_over(state, learned, config), metrics
 
 
 def _sample(
     memory: replay.Replay, draws: UInt32[Array, " b"], hparams: HParams, config: Config, axis_name: str | None
-) -> tuple[replay.Place, Float[Array, " b"]]:
+) -> tuple[replay.Index, Float[Array, " b"]]:
     if config.sampling == "uniform":
         return replay.uniform(memory, draws, config.n_step, axis_name), jnp.ones(draws.shape)
     return replay.prioritized(memory, draws, config.n_step, hparams.priority_exponent, hparams.importance_exponent)
@@ -254,8 +258,14 @@ def step(
     return state._replace(step=state.step + 1), metrics
 
 
-OBJECTIVE = ("test/return", True)
-"""What sweeps and searches compare runs by, and whether more of it is better."""
+def weights(state: State, config: Config) -> Params:
+    """Parameters of the online net."""
+    return state.params
+
+
+def act(params: Params, observations: Float[Array, " n *shape"], config: Config) -> Int[Array, " n"]:
+    """argmax_a Q(observation, a), the greedy actions."""
+    return values(params, observations, config).argmax(axis=1)
 
 
 def evaluate(
@@ -272,7 +282,5 @@ def greedy_returns(
 ) -> tuple[Float[Array, " n"], Float[Array, "t n *shape"]]:
     """Returns of fresh episodes played by argmax_a Q(observation, a), and what was seen in them (zeros once over)."""
 
-    def policy(observations: Float[Array, " n *shape"]) -> Int[Array, " n"]:
-        return values(params, observations, config).argmax(axis=1)
-
+    policy = partial(act, params, config=config)
     return environments.play(environments.make(config.environment), policy, key, episodes, axis_name)

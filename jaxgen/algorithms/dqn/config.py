@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 
 import jax
 
-from jaxgen import optim, schedules
+from jaxgen import optim
 from jaxgen.errors import check_at_least, check_choice, refuse
 from jaxgen.losses.temporal_difference import Loss
 from jaxgen.nets import q
@@ -55,7 +55,7 @@ class Config:
     """Shorten gradients longer than hparams.max_grad_norm."""
     optimizer: optim.Family = "adam"
     """Optimizer family; its numbers are in hparams."""
-    schedule: schedules.Schedule = "constant"
+    schedule: optim.Schedule = "constant"
     """How the learning rate falls over hparams.schedule_steps."""
     epsilon_schedule: Fall = "linear"
     """How epsilon falls from its start to its end: by equal differences, or by equal ratios."""
@@ -90,10 +90,6 @@ class Config:
                 f"at least {least - self.transitions}, for the first update needs {least} transitions",
             )
 
-    def shared_out(self) -> dict[str, int]:
-        """What several devices share out, one at a time."""
-        return {"envs": 1, "batch_size": 1, "evaluation_episodes": 1}
-
     @property
     def transitions(self) -> int:
         """Environment steps of a training step."""
@@ -105,7 +101,7 @@ _CHOICES: dict[str, Any] = {
     "activation": q.Activation,
     "loss": Loss,
     "optimizer": optim.Family,
-    "schedule": schedules.Schedule,
+    "schedule": optim.Schedule,
     "epsilon_schedule": Fall,
 }
 _POSITIVE = (
@@ -135,7 +131,7 @@ class HParams(optim.HParams):
     """Share of random actions in the end, in [0, 1]."""
     epsilon_steps: float = 10_000.0
     """Environment steps in which one becomes the other, >= 1."""
-    target_rate: float = 1.0
+    tau: float = 1.0
     """How far the target moves toward the net when it moves; in (0, 1], 1: becomes its copy."""
     max_grad_norm: float = 10.0
     """Length gradients are shortened to, > 0."""
@@ -146,7 +142,7 @@ class HParams(optim.HParams):
     importance_exponent: float = 0.4
     """With sampling prioritized: how far the loss makes up for it, in [0, 1]."""
     schedule_steps: float = 0.0
-    """Updates that config.schedule is spread over."""
+    """Updates that config.schedule is spread over; 0: those of the run."""
 
 
 def validate(hparams: HParams, config: Config) -> None:
@@ -155,8 +151,8 @@ def validate(hparams: HParams, config: Config) -> None:
     for field in ("gamma", "epsilon_start", "epsilon_end", "priority_exponent", "importance_exponent"):
         if not 0 <= getattr(hparams, field) <= 1:
             refuse(f"hparams.{field}", getattr(hparams, field), "0 to 1")
-    if not 0 < hparams.target_rate <= 1:
-        refuse("hparams.target_rate", hparams.target_rate, "more than 0, at most 1")
+    if not 0 < hparams.tau <= 1:
+        refuse("hparams.tau", hparams.tau, "more than 0, at most 1")
     if not hparams.max_grad_norm > 0:
         refuse("hparams.max_grad_norm", hparams.max_grad_norm, "a number > 0")
     if not abs(hparams.termination_reward) < float("inf"):
@@ -168,12 +164,21 @@ def validate(hparams: HParams, config: Config) -> None:
             hparams.epsilon_end,
             "more than 0, as epsilon_start, with epsilon_schedule exponential",
         )
-    schedules.validate(config.schedule, hparams.schedule_steps)
+    optim.validate_schedule(config.schedule, hparams.schedule_steps)
     environments.make(config.environment)
 
 
-def check_budget(config: Config, steps: int) -> None:
-    """Refuses a learning start that is not reached in a run of so many training steps."""
+def complete(hparams: HParams, config: Config, steps: int) -> HParams:
+    """The hyperparameters of a run of so many steps: a schedule without a length takes the run's.
+
+    Refuses a learning start that such a run does not reach.
+    """
     budget = steps * config.transitions
     if config.learning_starts > budget:
         refuse("config.learning_starts", config.learning_starts, f"at most the run's environment steps, {budget}")
+    return optim.complete_schedule(config.schedule, hparams, steps * config.updates)
+
+
+def divided(config: Config) -> dict[str, int]:
+    """Fields that devices divide among themselves, one at a time."""
+    return {"envs": 1, "batch_size": 1, "evaluation_episodes": 1}

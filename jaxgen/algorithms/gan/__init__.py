@@ -4,28 +4,40 @@ Goodfellow et al., Generative adversarial nets, NeurIPS 2014. Both players move 
 net, as in the chapter, or the discriminator moves `critic_steps` times before the generator does.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Int
 
-from jaxgen import batching, optim
-from jaxgen.algorithms.gan import passes as gan_gradients
+from jaxgen import batching, collectives, optim
+from jaxgen.algorithms.gan import fused
 from jaxgen.algorithms.gan.config import Config as Config
 from jaxgen.algorithms.gan.config import HParams as HParams
+from jaxgen.algorithms.gan.config import adapt, divided
 from jaxgen.algorithms.gan.config import validate as validate
-from jaxgen.algorithms.gan.passes import gradients as gradients
-from jaxgen.algorithms.gan.players import Images, Metrics, Params
-from jaxgen.algorithms.gan.players import State as State
-from jaxgen.algorithms.gan.players import discriminate as discriminate
-from jaxgen.algorithms.gan.players import discriminator as discriminator
-from jaxgen.algorithms.gan.players import generate as generate
-from jaxgen.algorithms.gan.players import generator as generator
-from jaxgen.algorithms.gan.players import normalize as normalize
-from jaxgen.algorithms.gan.players import one_hot as one_hot
+from jaxgen.algorithms.gan.players import (
+    Draws,
+    Images,
+    Params,
+    State,
+    discriminate,
+    discriminator,
+    draw,
+    generate,
+    generator,
+    joined,
+    losses_of,
+    metrics_of,
+    normalize,
+    one_hot,
+)
+from jaxgen.contract import ImageBatch as Batch
+from jaxgen.contract import Metrics, Traits
+from jaxgen.losses import adversarial
 from jaxgen.nets.ops import spectral
 
 MAP_BATCH = 250
@@ -36,11 +48,23 @@ COLLAPSED = 0.1
 """`diversity` below which the generator is said to have collapsed."""
 
 
-class Batch(NamedTuple):
-    """Images as bytes, and their classes (looked at only with `config.classes`)."""
+def health(metrics: Mapping[str, float]) -> str | None:
+    """A warning if the evaluation indicates mode collapse, else None."""
+    if metrics["diversity"] < COLLAPSED:
+        return (
+            "the generator has collapsed, or has learned nothing yet: its samples vary "
+            f"{metrics['diversity']:.3f} times as much as test images do (alarm below {COLLAPSED})"
+        )
+    return None
 
-    images: UInt8[Array, "b h w c"]
-    labels: Int[Array, " b"]
+
+TRAITS = Traits(
+    progress=("generator_loss", "discriminator_loss"),
+    adapt=adapt,
+    divided=divided,
+    health=health,
+    parameters=lambda state: state.params,
+)
 
 
 def init(key: Array, hparams: HParams, config: Config) -> State:
@@ -64,19 +88,91 @@ def _optimizer(player: str, hparams: HParams, config: Config) -> optax.GradientT
 def _apply(state: State, player: str, grads: Params, hparams: HParams, config: Config) -> State:
     """One optimizer step of one player."""
     params = state.params[player]
-    updates, opt_state = _optimizer(player, hparams, config).update(grads, state.opt_state[player], params)
+    params, opt_state = optim.descend(_optimizer(player, hparams, config), params, state.opt_state[player], grads)
     return state._replace(
-        params={**state.params, player: optax.apply_updates(params, updates)},
+        params={**state.params, player: params},
         opt_state={**state.opt_state, player: opt_state},
     )
+
+
+def discriminator_gradients(
+    state: State, real: Images, fake: Images, classes: Any, draws: Draws, hparams: HParams, config: Config
+) -> tuple[Params, Metrics, spectral.Vectors]:
+    """Gradients of the discriminator alone, from one pass over real and generated images."""
+    keys, classes = joined(draws.real, draws.fake), joined(classes, classes)
+
+    def loss(params: Params) -> tuple[Array, Any]:
+        logits, vectors = discriminate(params, state.spectral, (real, fake), classes, keys, config)
+        real_logits, fake_logits = jnp.split(logits, 2)
+        metrics = metrics_of(real_logits, fake_logits, hparams, config)
+        return metrics["discriminator_loss"], (metrics, vectors)
+
+    grads, (metrics, vectors) = jax.grad(loss, has_aux=True)(state.params["discriminator"])
+    return grads, metrics, vectors
+
+
+def generator_gradients(
+    state: State, classes: Any, draws: Draws, hparams: HParams, config: Config
+) -> tuple[Params, Metrics]:
+    """Gradients of the generator alone, through a discriminator that looks at generated images only."""
+
+    def loss(params: Params) -> tuple[Array, Metrics]:
+        fake = generate(params, draws.noise, classes, draws.generator, config)
+        logits, _ = discriminate(state.params["discriminator"], state.spectral, fake, classes, draws.fake, config)
+        losses = losses_of(logits, logits, hparams, config)
+        return losses.generator.mean(), {"generator_loss": losses.generator.mean()}
+
+    return jax.grad(loss, has_aux=True)(state.params["generator"])
+
+
+def gradients(
+    state: State, real: Images, classes: Any, draws: Draws, hparams: HParams, config: Config
+) -> tuple[dict[str, Params], Metrics, spectral.Vectors]:
+    """Both players' gradients at the same state, with the metrics and the singular vectors to go on with."""
+    if config.shared_passes:
+        grads, metrics, fake, vectors = fused.gradients(state, real, classes, draws, hparams, config)
+    else:
+        fake = generate(state.params["generator"], draws.noise, classes, draws.generator, config)
+        of_discriminator, metrics, vectors = discriminator_gradients(state, real, fake, classes, draws, hparams, config)
+        of_generator, _ = generator_gradients(state, classes, draws, hparams, config)
+        grads = {"generator": of_generator, "discriminator": of_discriminator}
+    if config.penalty != "none":
+        penalty = penalty_gradients(state, real, fake, classes, draws, hparams, config)
+        grads["discriminator"], metrics = add_penalty(grads["discriminator"], metrics, penalty)
+    return grads, metrics, vectors
+
+
+def penalty_gradients(
+    state: State, real: Images, fake: Images, classes: Any, draws: Draws, hparams: HParams, config: Config
+) -> tuple[Params, Float[Array, ""]]:
+    """Gradients and value of the weighted penalty on every `penalty_every`-th image."""
+    keys = jax.random.clone(draws.real)  # on purpose the masks and changes of the pass over real images once more
+    real, fake, keys, share = (x[:: config.penalty_every] for x in (real, fake, keys, draws.share))
+    classes = None if classes is None else classes[:: config.penalty_every]
+
+    def loss(params: Params) -> Float[Array, ""]:
+        def logits(images: Images) -> Float[Array, " b"]:
+            return discriminate(params, state.spectral, images, classes, keys, config)[0]
+
+        if config.penalty == "r1":
+            return hparams.penalty * adversarial.r1_penalty(logits, real).mean()
+        return hparams.penalty * adversarial.gradient_penalty(logits, real, fake, share).mean()
+
+    value, grads = jax.value_and_grad(loss)(state.params["discriminator"])
+    return grads, value
+
+
+def add_penalty(grads: Params, metrics: Metrics, penalty: tuple[Params, Array]) -> tuple[Params, Metrics]:
+    """The discriminator's gradients and the metrics with the penalty's added."""
+    return jax.tree.map(jnp.add, grads, penalty[0]), {**metrics, "penalty": penalty[1]}
 
 
 def _simultaneous(
     state: State, real: Images, classes: Any, key: Array, hparams: HParams, config: Config, axis_name: str | None
 ) -> tuple[State, Metrics]:
-    draws = gan_gradients.draw(key, real.shape[0], config, axis_name)
+    draws = draw(key, real.shape[0], config, axis_name)
     grads, metrics, vectors = gradients(state, real, classes, draws, hparams, config)
-    grads, metrics = _mean((grads, metrics), axis_name)
+    grads, metrics = collectives.mean((grads, metrics), axis_name)
     state = _apply(state, "discriminator", grads["discriminator"], hparams, config)._replace(spectral=vectors)
     return _apply(state, "generator", grads["generator"], hparams, config), metrics
 
@@ -88,26 +184,22 @@ def _alternating(
     count = real.shape[0] // config.critic_steps
     parts = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]).swapaxes(0, 1), (real, classes))
 
-    def critic_step(state: State, part: Any) -> tuple[State, Metrics]:
+    def discriminator_step(state: State, part: Any) -> tuple[State, Metrics]:
         number, (real, classes) = part
-        draws = gan_gradients.draw(jax.random.fold_in(key, number), count, config, axis_name)
+        draws = draw(jax.random.fold_in(key, number), count, config, axis_name)
         fake = generate(state.params["generator"], draws.noise, classes, draws.generator, config)
-        grads, metrics, vectors = gan_gradients.critic(state, real, fake, classes, draws, hparams, config)
+        grads, metrics, vectors = discriminator_gradients(state, real, fake, classes, draws, hparams, config)
         if config.penalty != "none":
-            penalty = gan_gradients.penalty_of(state, real, fake, classes, draws, hparams, config)
-            grads, metrics = gan_gradients.penalized(grads, metrics, penalty)
-        grads, metrics = _mean((grads, metrics), axis_name)
+            penalty = penalty_gradients(state, real, fake, classes, draws, hparams, config)
+            grads, metrics = add_penalty(grads, metrics, penalty)
+        grads, metrics = collectives.mean((grads, metrics), axis_name)
         return _apply(state, "discriminator", grads, hparams, config)._replace(spectral=vectors), metrics
 
-    state, metrics = lax.scan(critic_step, state, (jnp.arange(config.critic_steps), parts))
-    draws = gan_gradients.draw(jax.random.fold_in(key, config.critic_steps), count, config, axis_name)
+    state, metrics = lax.scan(discriminator_step, state, (jnp.arange(config.critic_steps), parts))
+    draws = draw(jax.random.fold_in(key, config.critic_steps), count, config, axis_name)
     last = jax.tree.map(lambda x: x[-1], parts[1])
-    grads, own = _mean(gan_gradients.player(state, last, draws, hparams, config), axis_name)
+    grads, own = collectives.mean(generator_gradients(state, last, draws, hparams, config), axis_name)
     return _apply(state, "generator", grads, hparams, config), {**jax.tree.map(jnp.mean, metrics), **own}
-
-
-def _mean(tree: Any, axis_name: str | None) -> Any:
-    return tree if axis_name is None else lax.pmean(tree, axis_name)
 
 
 def _averaged(state: State, hparams: HParams, config: Config) -> State:
@@ -115,8 +207,7 @@ def _averaged(state: State, hparams: HParams, config: Config) -> State:
         return state
     steps = state.step.astype(jnp.float32)
     decay = jnp.minimum(hparams.ema_decay, (1.0 + steps) / (10.0 + steps))
-    average = jax.tree.map(lambda old, new: old + (1 - decay) * (new - old), state.ema, state.params["generator"])
-    return state._replace(ema=average)
+    return state._replace(ema=optim.moving_average(state.ema, state.params["generator"], decay))
 
 
 def step(
@@ -129,8 +220,8 @@ def step(
     return _averaged(state._replace(step=state.step + 1), hparams, config), metrics
 
 
-def sampling_params(state: State, config: Config) -> Params:
-    """The generator that makes samples: the moving average where there is one."""
+def weights(state: State, config: Config) -> Params:
+    """Parameters of the generator that makes samples: the moving average where there is one."""
     return state.ema if config.ema else state.params["generator"]
 
 
@@ -150,9 +241,14 @@ def noise_and_labels(key: Array, count: int, config: Config) -> tuple[Float[Arra
     return jax.random.normal(key, (count, config.noise_size)), jnp.arange(count) % max(1, config.classes)
 
 
-def sample(state: State, key: Array, count: int, config: Config) -> Float[Array, "n h w c"]:
-    """Samples in [0, 1]."""
-    return images_of(sampling_params(state, config), *noise_and_labels(key, count, config), config)
+def sample(params: Params, key: Array, count: int, config: Config) -> Float[Array, "n h w c"]:
+    """Samples in [0, 1] of a generator's parameters; with `config.classes` the classes in turn."""
+    return images_of(params, *noise_and_labels(key, count, config), config)
+
+
+def decode(params: Params, codes: Float[Array, "n k"], config: Config) -> Float[Array, "n h w c"]:
+    """Images in [0, 1] of noise vectors; with `config.classes` the classes in turn."""
+    return images_of(params, codes, jnp.arange(codes.shape[0]) % max(1, config.classes), config)
 
 
 def evaluate(
@@ -165,7 +261,7 @@ def evaluate(
     """
     images, labels = (x[:EVALUATED] for x in (batch.images, batch.labels))
     noise, _ = noise_and_labels(key, images.shape[0], config)
-    fake = 2 * images_of(sampling_params(state, config), noise, labels, config, axis_name) - 1
+    fake = 2 * images_of(weights(state, config), noise, labels, config, axis_name) - 1
 
     def logits(inputs: tuple[Array, Array]) -> Array:
         seen = normalize(inputs[0]) if inputs[0].dtype == jnp.uint8 else inputs[0]
@@ -175,14 +271,4 @@ def evaluate(
     seen = ((real, labels) for real in (images, fake))
     real_logits, fake_logits = (batching.map_batches(logits, split, MAP_BATCH, axis_name) for split in seen)
     spread = jnp.sqrt(fake.var(axis=0).mean() / normalize(images).var(axis=0).mean())
-    return {**gan_gradients.metrics_of(real_logits, fake_logits, hparams, config), "diversity": spread}
-
-
-def alarm(metrics: dict[str, float]) -> str | None:
-    """What is wrong with a state that `evaluate` found so, None if nothing is."""
-    if metrics["diversity"] < COLLAPSED:
-        return (
-            "the generator has collapsed, or has learned nothing yet: its samples vary "
-            f"{metrics['diversity']:.3f} times as much as test images do (alarm below {COLLAPSED})"
-        )
-    return None
+    return {**metrics_of(real_logits, fake_logits, hparams, config), "diversity": spread}

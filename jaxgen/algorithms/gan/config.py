@@ -1,11 +1,12 @@
 """Settings of the generative adversarial network: what fixes its programs, and the numbers it is trained with."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import jax
 
 from jaxgen import optim
+from jaxgen.contract import DataFacts
 from jaxgen.errors import check_at_least, check_choice, refuse
 from jaxgen.losses import adversarial
 from jaxgen.nets import gan as nets
@@ -70,10 +71,6 @@ class Config:
         if self.critic_steps and self.batch_size % self.critic_steps:
             refuse("config.critic_steps", self.critic_steps, f"a divisor of the batch size, {self.batch_size}")
 
-    def shared_out(self) -> dict[str, int]:
-        """What several devices share out, and how much of it must stay together: steps and penalties count images."""
-        return {"batch_size": max(1, self.critic_steps) * (1 if self.penalty == "none" else self.penalty_every)}
-
     def _check_widths(self) -> None:
         defaults = {"generator": nets.GENERATOR_WIDTHS, "discriminator": nets.DISCRIMINATOR_WIDTHS}
         for player, of_net in defaults.items():
@@ -118,3 +115,15 @@ def validate(hparams: HParams, config: Config) -> None:
     check_at_least("hparams.penalty", hparams.penalty, 0)
     if not 0 <= hparams.ema_decay < 1:
         refuse("hparams.ema_decay", hparams.ema_decay, "at least 0 and less than 1")
+
+
+def adapt(config: Config, facts: DataFacts) -> Config:
+    """The configuration for images of the data's shape; refuses another number of classes than the data have."""
+    if config.classes not in (0, facts.classes):
+        refuse("config.classes", config.classes, f"0, or {facts.classes}, the classes of {facts.name}")
+    return replace(config, image_shape=facts.image_shape)
+
+
+def divided(config: Config) -> dict[str, int]:
+    """Fields that devices divide among themselves, and how many stay together: steps and penalties count images."""
+    return {"batch_size": max(1, config.critic_steps) * (1 if config.penalty == "none" else config.penalty_every)}

@@ -1,4 +1,4 @@
-"""The two players of a GAN: their state, and their nets applied to noise and to images."""
+"""Generator and discriminator: their state, their nets applied to noise and images, and their losses."""
 
 from typing import Any, NamedTuple
 
@@ -7,12 +7,14 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, UInt8
 
-from jaxgen.algorithms.gan.config import Config
+from jaxgen import batching
+from jaxgen.algorithms.gan.config import Config, HParams
+from jaxgen.contract import Metrics, Tree
+from jaxgen.losses import adversarial
 from jaxgen.nets import gan as nets
 from jaxgen.nets.ops import diffaugment, spectral
 
-Params = Any
-Metrics = dict[str, Float[Array, ""]]
+Params = Tree
 Images = Float[Array, "b h w c"]
 
 NETS: dict[str, tuple[Any, Any]] = {
@@ -80,3 +82,43 @@ def discriminate(
         of_parts = augment_keys.reshape(len(parts), -1)
         images = tuple(diffaugment.augment(x, k, config.augment) for x, k in zip(parts, of_parts, strict=True))
     return discriminator(config).apply({"params": params}, images, classes, keys), vectors
+
+
+class Draws(NamedTuple):
+    """Everything random in one update, one row or key an image, each from the image's own key."""
+
+    noise: Float[Array, "b k"]
+    generator: Array
+    real: Array
+    fake: Array
+    share: Float[Array, " b"]
+
+
+def draw(key: Array, count: int, config: Config, axis_name: str | None) -> Draws:
+    """`Draws` of images number 0, 1, ... of the whole batch, of which this device may hold a part."""
+    of_use = jax.vmap(lambda key: batching.keys(key, count, axis_name))
+    noise, generator, real, fake, share = of_use(jax.random.split(key, 5))
+    normal = jax.vmap(lambda k: jax.random.normal(k, (config.noise_size,)))
+    return Draws(normal(noise), generator, real, fake, jax.vmap(jax.random.uniform)(share))
+
+
+def losses_of(real: Array, fake: Array, hparams: HParams, config: Config) -> adversarial.Losses:
+    """Each player's loss of each logit of real and of generated images."""
+    targets = adversarial.Targets(hparams.real_target, hparams.fake_target, hparams.generator_target)
+    return adversarial.LOSSES[config.loss](real, fake, targets)
+
+
+def metrics_of(real: Array, fake: Array, hparams: HParams, config: Config) -> Metrics:
+    """Mean losses and logits."""
+    losses = losses_of(real, fake, hparams, config)
+    return {
+        "generator_loss": losses.generator.mean(),
+        "discriminator_loss": losses.real.mean() + losses.fake.mean(),
+        "real_logit": real.mean(),
+        "fake_logit": fake.mean(),
+    }
+
+
+def joined(one: Any, other: Any) -> Any:
+    """Rows of both, one after the other; None of None."""
+    return None if one is None else jnp.concatenate([one, other])

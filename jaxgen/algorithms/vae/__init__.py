@@ -12,25 +12,31 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, UInt8
 
-from jaxgen import batching, distributions, optim, schedules
+from jaxgen import batching, collectives, distributions, optim
 from jaxgen.algorithms.vae.config import Config as Config
 from jaxgen.algorithms.vae.config import HParams as HParams
+from jaxgen.algorithms.vae.config import adapt, complete
 from jaxgen.algorithms.vae.config import validate as validate
 from jaxgen.algorithms.vae.objectives import (
-    Metrics,
+    ElboTerms,
     Params,
-    Terms,
     decoder,
+    decoder_output,
     draw_codes,
     encoder,
-    likelihood_numbers,
-    posterior_numbers,
+    posterior_params,
     terms,
 )
+from jaxgen.contract import ImageBatch as Batch
+from jaxgen.contract import Metrics, Objective, Traits
 from jaxgen.losses import bounds, reconstruction
 
-MAP_BATCH = batching.MAP_BATCH
-"""Images a whole-split function looks at at once."""
+TRAITS = Traits(
+    objective=Objective("test/negative_elbo"),  # the loss depends on beta
+    progress=("negative_elbo", "distortion", "rate"),
+    adapt=adapt,
+    complete=complete,
+)
 
 
 class State(NamedTuple):
@@ -39,13 +45,6 @@ class State(NamedTuple):
     step: Int[Array, ""]
     params: Params
     opt_state: optax.OptState
-
-
-class Batch(NamedTuple):
-    """Images as bytes; labels are carried along, training does not look at them."""
-
-    images: UInt8[Array, "b h w c"]
-    labels: Int[Array, " b"]
 
 
 def init(key: Array, hparams: HParams, config: Config) -> State:
@@ -74,7 +73,7 @@ def pixels(images: UInt8[Array, "b h w c"], keys: Array, config: Config) -> Floa
     return (draws < levels * 257 + (levels >> 7)).astype(jnp.float32)
 
 
-def _metrics(terms: Terms, config: Config) -> Metrics:
+def _metrics(terms: ElboTerms, config: Config) -> Metrics:
     negative_elbo = (terms.distortion + terms.rate).mean()
     metrics = {
         "loss": terms.loss.mean(),
@@ -85,10 +84,6 @@ def _metrics(terms: Terms, config: Config) -> Metrics:
     if config.discrete:
         metrics["bits_per_dimension"] = reconstruction.bits_per_dimension(negative_elbo, config.image_shape)
     return metrics
-
-
-OBJECTIVE = ("test/negative_elbo", False)
-"""What sweeps and searches compare runs by (the loss depends on beta), and whether more of it is better."""
 
 
 def step(
@@ -105,16 +100,14 @@ def step(
         each, extra = terms(params, x, keys, beta, hparams, config, axis_name)
         return each.loss.mean(), {**_metrics(each, config), **extra}
 
-    grads, metrics = jax.grad(mean_loss, has_aux=True)(state.params)
-    if axis_name is not None:
-        grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
-    rate = schedules.learning_rate(config.schedule, hparams.learning_rate, state.step, hparams.schedule_steps)
+    grads, metrics = collectives.mean(jax.grad(mean_loss, has_aux=True)(state.params), axis_name)
+    rate = optim.learning_rate(config.schedule, hparams.learning_rate, state.step, hparams.schedule_steps)
     optimizer = optim.optimizer(config.optimizer, replace(hparams, learning_rate=rate))
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    return State(state.step + 1, optax.apply_updates(state.params, updates), opt_state), metrics
+    params, opt_state = optim.descend(optimizer, state.params, state.opt_state, grads)
+    return State(state.step + 1, params, opt_state), metrics
 
 
-def plain(config: Config) -> Config:
+def for_evaluation(config: Config) -> Config:
     """The configuration to evaluate with: free bits and beta-TC are means of training, the ELBO's KL is exact."""
     return replace(config, rate="analytic", objective="elbo" if config.objective == "tc" else config.objective)
 
@@ -122,34 +115,39 @@ def plain(config: Config) -> Config:
 def evaluate(
     state: State, batch: Batch, key: Array, hparams: HParams, config: Config, *, axis_name: str | None = None
 ) -> Metrics:
-    """Means over all of `batch`, which may be a whole split; memory stays that of `MAP_BATCH` images."""
+    """Means over all of `batch`, which may be a whole split; memory stays that of `batching.SIZE` images."""
     pixel_key, code_key = jax.random.split(key)
-    count, config = len(batch.images), plain(config)
+    count, config = len(batch.images), for_evaluation(config)
 
-    def batch_terms(split: tuple[Array, Array, Array]) -> Terms:
+    def batch_terms(split: tuple[Array, Array, Array]) -> ElboTerms:
         images, pixel_keys, code_keys = split
         return terms(state.params, pixels(images, pixel_keys, config), code_keys, hparams.beta, hparams, config)[0]
 
     split = (batch.images, batching.keys(pixel_key, count), batching.keys(code_key, count))
-    return _metrics(batching.map_batches(batch_terms, split, MAP_BATCH, axis_name), config)
+    return _metrics(batching.map_batches(batch_terms, split, axis_name=axis_name), config)
+
+
+def weights(state: State, config: Config) -> Params:
+    """Parameters of encoder and decoder."""
+    return state.params
 
 
 def encode(params: Params, images: UInt8[Array, "b h w c"], key: Array, config: Config) -> Float[Array, "b d"]:
     """Posterior means of images."""
-    numbers = posterior_numbers(params, pixels(images, batching.keys(key, len(images)), config), config)
+    numbers = posterior_params(params, pixels(images, batching.keys(key, len(images)), config), config)
     return numbers[:, : config.latent_size]
 
 
 def decode(params: Params, codes: Float[Array, "b d"], config: Config) -> Float[Array, "b h w c"]:
     """Mean images in [0, 1] of codes."""
-    return distributions.mean_image(config.likelihood, likelihood_numbers(params, codes, config))
+    return distributions.mean_image(config.likelihood, decoder_output(params, codes, config))
 
 
 def reconstruct(params: Params, images: UInt8[Array, "b h w c"], key: Array, config: Config) -> Float[Array, "b h w c"]:
     """Mean images in [0, 1], each of one code drawn from its image's posterior."""
     pixel_key, code_key = jax.random.split(key)
     x = pixels(images, batching.keys(pixel_key, len(images)), config)
-    draws = draw_codes(posterior_numbers(params, x, config), batching.keys(code_key, len(images)), 1, config)
+    draws = draw_codes(posterior_params(params, x, config), batching.keys(code_key, len(images)), 1, config)
     return decode(params, draws.codes[:, 0], config)
 
 

@@ -1,11 +1,12 @@
 """The settings of a variational autoencoder: what is fixed, what is traced, and what does not go together."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import jax
 
-from jaxgen import distributions, optim, schedules
+from jaxgen import distributions, optim
+from jaxgen.contract import DataFacts
 from jaxgen.errors import check_at_least, check_choice, refuse
 from jaxgen.losses import bounds
 from jaxgen.nets import autoencoders, flowers
@@ -55,7 +56,7 @@ class Config:
     """How the objective tc estimates the aggregate posterior from a batch."""
     optimizer: optim.Family = "adam"
     """Optimizer family; its numbers are in hparams."""
-    schedule: schedules.Schedule = "constant"
+    schedule: optim.Schedule = "constant"
     """Course of the learning rate over hparams.schedule_steps."""
     batch_size: int = 128
     """Images per update."""
@@ -96,7 +97,7 @@ _CHOICES: dict[str, Any] = {
     "rate": Rate,
     "tc_estimator": bounds.Estimator,
     "optimizer": optim.Family,
-    "schedule": schedules.Schedule,
+    "schedule": optim.Schedule,
     "dtype": Literal["float32", "bfloat16"],
 }
 
@@ -129,7 +130,7 @@ class HParams(optim.HParams):
     scale: float = 0.1
     """Standard deviation of the gaussian, scale of the logistic, in units of the range [0, 1] of a pixel; > 0."""
     schedule_steps: float = 0.0
-    """Updates that config.schedule is spread over: steps an epoch times epochs."""
+    """Updates that config.schedule is spread over; 0: those of the run."""
 
 
 def validate(hparams: HParams, config: Config) -> None:
@@ -139,4 +140,14 @@ def validate(hparams: HParams, config: Config) -> None:
         check_at_least(f"hparams.{field}", getattr(hparams, field), 0)
     if not 0 < hparams.scale < float("inf"):
         refuse("hparams.scale", hparams.scale, "a number > 0")
-    schedules.validate(config.schedule, hparams.schedule_steps)
+    optim.validate_schedule(config.schedule, hparams.schedule_steps)
+
+
+def adapt(config: Config, facts: DataFacts) -> Config:
+    """The configuration for images of the data's shape, and as many of them."""
+    return replace(config, image_shape=facts.image_shape, examples=facts.examples)
+
+
+def complete(hparams: HParams, config: Config, steps: int) -> HParams:
+    """The hyperparameters of a run of so many steps: a schedule without a length takes the run's."""
+    return optim.complete_schedule(config.schedule, hparams, steps)

@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -11,15 +10,16 @@ from jaxgen import distributions
 from jaxgen.algorithms.vae.config import Config, HParams
 from jaxgen.losses import bounds
 from jaxgen.nets import autoencoders, flowers
+from jaxgen.nets.q import ACTIVATIONS
 
-MID_GREY = 0.5
+MID_GRAY = 0.5
 """The pixel that a net's output of 0 stands for where outputs are means, in [0, 1]."""
 
 Params = Any
 Metrics = dict[str, Float[Array, ""]]
 
 
-class Terms(NamedTuple):
+class ElboTerms(NamedTuple):
     """What the objective is made of, in nats per image."""
 
     loss: Float[Array, " b"]
@@ -38,7 +38,7 @@ def encoder(config: Config) -> Any:
             return autoencoders.ConvEncoder(outputs, config.channels, dtype)
         case "flower":
             return flowers.FlowerEncoder(outputs, dtype)
-    return autoencoders.DenseEncoder(outputs, config.widths, dtype, getattr(nn, config.activation))
+    return autoencoders.DenseEncoder(outputs, config.widths, dtype, ACTIVATIONS[config.activation])
 
 
 def decoder(config: Config) -> Any:
@@ -49,21 +49,21 @@ def decoder(config: Config) -> Any:
             return autoencoders.ConvDecoder(config.image_shape, config.channels[::-1], dtype)
         case "flower":
             return flowers.FlowerDecoder(config.image_shape, dtype)
-    return autoencoders.DenseDecoder(config.image_shape, config.widths[::-1], dtype, getattr(nn, config.activation))
+    return autoencoders.DenseDecoder(config.image_shape, config.widths[::-1], dtype, ACTIVATIONS[config.activation])
 
 
-def posterior_numbers(params: Params, x: Float[Array, "b h w c"], config: Config) -> Float[Array, "b n"]:
+def posterior_params(params: Params, x: Float[Array, "b h w c"], config: Config) -> Float[Array, "b n"]:
     """The numbers of q(z|x), for `distributions.posterior`."""
     return encoder(config).apply({"params": params["encoder"]}, x)
 
 
-def likelihood_numbers(params: Params, codes: Float[Array, "b d"], config: Config) -> Float[Array, "b h w c"]:
+def decoder_output(params: Params, codes: Float[Array, "b d"], config: Config) -> Float[Array, "b h w c"]:
     """The numbers of p(x|z), for `distributions.likelihood`; a fresh net's, near 0, stand for mid-gray.
 
     Bernoulli: logits, the net's outputs. Else means: mid-gray plus the net's outputs.
     """
     outputs = decoder(config).apply({"params": params["decoder"]}, codes)
-    return outputs if config.likelihood == "bernoulli" else MID_GREY + outputs
+    return outputs if config.likelihood == "bernoulli" else MID_GRAY + outputs
 
 
 class Draws(NamedTuple):
@@ -90,7 +90,7 @@ def distortions(
 ) -> Float[Array, "b k"]:
     """-log p(x|z) for each of an image's codes."""
     count, samples, _ = codes.shape
-    outputs = likelihood_numbers(params, codes.reshape(count * samples, -1), config)
+    outputs = decoder_output(params, codes.reshape(count * samples, -1), config)
     targets = jnp.broadcast_to(x[:, None], (count, samples, *x.shape[1:])).reshape(outputs.shape)
     scale = jnp.exp(params["log_scale"]) if config.learn_scale else hparams.scale
     return distributions.negative_log_likelihood(config.likelihood, outputs, targets, scale).reshape(count, samples)
@@ -104,9 +104,9 @@ def terms(
     hparams: HParams,
     config: Config,
     axis_name: str | None = None,
-) -> tuple[Terms, Metrics]:
+) -> tuple[ElboTerms, Metrics]:
     """The objective for each image, with one of `keys` each, and metrics that only this objective has."""
-    numbers = posterior_numbers(params, x, config)
+    numbers = posterior_params(params, x, config)
     draws = draw_codes(numbers, keys, config.samples, config)
     match config.objective:
         case "iwae" | "dreg":
@@ -115,18 +115,18 @@ def terms(
             return _tc_terms(params, x, numbers, draws, beta, hparams, config, axis_name)
     distortion = distortions(params, draws.codes, x, hparams, config).mean(axis=1)
     if config.rate == "sampled":
-        rate = weighed = (draws.log_q - draws.log_prior).mean(axis=1)
+        rate = penalty = (draws.log_q - draws.log_prior).mean(axis=1)
     elif config.rate == "free_bits":
         kls = jax.vmap(lambda n: distributions.marginal_kls(config.posterior, n))(numbers)
-        rate, weighed = kls.sum(axis=1), bounds.free_bits(kls, hparams.free_bits, axis_name)
+        rate, penalty = kls.sum(axis=1), bounds.free_bits(kls, hparams.free_bits, axis_name)
     else:
-        rate = weighed = jax.vmap(lambda n: distributions.kl(config.posterior, n))(numbers)
-    return Terms(distortion + beta * weighed, distortion, rate), {}
+        rate = penalty = jax.vmap(lambda n: distributions.kl(config.posterior, n))(numbers)
+    return ElboTerms(distortion + beta * penalty, distortion, rate), {}
 
 
 def _importance_terms(
     params: Params, x: Array, numbers: Array, draws: Draws, beta: Array | float, hparams: HParams, config: Config
-) -> Terms:
+) -> ElboTerms:
     codes, log_q, zeros = draws.codes, draws.log_q, jnp.zeros(draws.log_q.shape)
     if config.objective == "dreg":
         codes, zeros = bounds.doubly_reparameterized(codes)
@@ -135,7 +135,7 @@ def _importance_terms(
     distortion = distortions(params, codes, x, hparams, config)
     log_weights = -distortion - beta * (log_q - log_prior) + zeros
     rate = (log_q - log_prior).mean(axis=1)
-    return Terms(-bounds.importance_weighted(log_weights), distortion.mean(axis=1), rate)
+    return ElboTerms(-bounds.importance_weighted(log_weights), distortion.mean(axis=1), rate)
 
 
 def _log_density(numbers: Float[Array, "b n"], codes: Float[Array, "b k d"], config: Config) -> Float[Array, "b k"]:
@@ -152,7 +152,7 @@ def _tc_terms(
     hparams: HParams,
     config: Config,
     axis_name: str | None,
-) -> tuple[Terms, Metrics]:
+) -> tuple[ElboTerms, Metrics]:
     place = jnp.arange(len(x))
     if axis_name is not None:
         place += jax.lax.axis_index(axis_name) * len(x)
@@ -162,6 +162,6 @@ def _tc_terms(
     log_pairs = pairs(draws.codes[:, 0])
     parts = bounds.decompose(log_pairs, own, draws.log_prior[:, 0], config.tc_estimator, config.examples)
     distortion = distortions(params, draws.codes, x, hparams, config)[:, 0]
-    weighed = parts.mutual_information + beta * parts.total_correlation + parts.dimension_wise
+    penalty = parts.mutual_information + beta * parts.total_correlation + parts.dimension_wise
     metrics = {name: part.mean() for name, part in parts._asdict().items()}
-    return Terms(distortion + weighed, distortion, draws.log_q[:, 0] - draws.log_prior[:, 0]), metrics
+    return ElboTerms(distortion + penalty, distortion, draws.log_q[:, 0] - draws.log_prior[:, 0]), metrics

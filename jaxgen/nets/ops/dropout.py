@@ -26,7 +26,7 @@ def keep_mask(keys: Array, shape: tuple[int, ...], rate: float, *, axis: int = 0
     """Booleans of `shape`, each true with probability 1 - k/256, k = `dropped_levels(rate)`.
 
     Example i lies at index i of `axis` and depends on `keys[i]` alone, so a batch can be cut anywhere.
-    A word of random bits gives four masks: drawing bits is what dropout costs.
+    A word of random bits gives four masks: snapshot bits is what dropout costs.
     """
     if axis == len(shape) - 1:  # where the bytes of a word are to lie
         return jnp.moveaxis(keep_mask(keys, (shape[-1], *shape[:-1]), rate), 0, -1)

@@ -1,3 +1,5 @@
+"""Fixtures of tiny runs."""
+
 import jax
 import numpy as np
 import pytest
@@ -5,7 +7,7 @@ import pytest
 from jaxgen import data
 from jaxgen.algorithms import autoencoder
 from jaxgen.data.dataset import Dataset, Split
-from jaxgen.runs.settings import RunSettings
+from jaxgen.runs.settings import RunSettings, Settings
 
 
 def tiny_dataset():
@@ -26,22 +28,14 @@ def tiny(monkeypatch):
 @pytest.fixture
 def make_settings(tmp_path):
     """A factory of settings for the tiny data: `make_settings(learning_rate=..., seed=..., **run settings)`."""
-    import dataclasses
-
-    @dataclasses.dataclass(frozen=True)
-    class ExperimentSettings:
-        data: data.DataSettings
-        config: autoencoder.Config
-        hparams: autoencoder.HParams
-        run: RunSettings
 
     def make(learning_rate=0.01, **run):
-        run = {"root": tmp_path / "runs", "name": "run", "epochs": 3, "log_every": 4, **run}
-        return ExperimentSettings(
-            data.DataSettings(source="digits"),
+        run = {"root": tmp_path / "runs", "name": "run", "epochs": 3, "log_every": 4, "save_every": 1, **run}
+        return Settings(
             autoencoder.Config(image_shape=(12, 12, 1), widths=(8,), batch_size=8),
             autoencoder.HParams(learning_rate=learning_rate),
             RunSettings(**run),
+            data.DataSettings(source="digits"),
         )
 
     return make

@@ -6,10 +6,10 @@ import os
 
 import jax
 import pytest
+from training import train
 
 from jaxgen.algorithms import autoencoder
-from jaxgen.engine import machine
-from jaxgen.runs.train import train
+from jaxgen.runs import machine
 
 
 def changed(**entries):

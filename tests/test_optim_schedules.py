@@ -1,11 +1,11 @@
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen import schedules
+from jaxgen import optim
 
 
 def rates(schedule, steps, total):
-    return np.array([float(schedules.learning_rate(schedule, 0.01, jnp.int32(t), jnp.float32(total))) for t in steps])
+    return np.array([float(optim.learning_rate(schedule, 0.01, jnp.int32(t), jnp.float32(total))) for t in steps])
 
 
 def test_constant():

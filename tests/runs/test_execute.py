@@ -8,20 +8,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from training import train
 
 from jaxgen.algorithms import autoencoder
+from jaxgen.contract import NoBatch, Traits
 from jaxgen.engine import loop, members
 from jaxgen.engine.members import stack
 from jaxgen.errors import SettingError, UserError
 from jaxgen.runs import checkpoint, metrics
 from jaxgen.runs.guard import NonFiniteError
-from jaxgen.runs.settings import RunSettings
-from jaxgen.runs.train import train
+from jaxgen.runs.settings import RunSettings, Settings
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
 
-def no_figures(drawing):
+def no_figures(snapshot):
     pass
 
 
@@ -45,7 +46,7 @@ def assert_same_run(one, other):
 
 def test_a_run_leaves_a_complete_directory(make_settings, tmp_path):
     drawn = []
-    path = go(make_settings(draw_every=2), draw=lambda drawing: drawn.append(drawing.directory.name))
+    path = go(make_settings(draw_every=2), draw=lambda snapshot: drawn.append(snapshot.directory.name))
     assert path == tmp_path / "runs" / "run"
     rows = metrics.read(path / "metrics.jsonl")
     assert [row["step"] for row in rows if "train/loss" in row] == [4, 8, 12, 16, 18]
@@ -68,8 +69,8 @@ def test_a_run_leaves_a_complete_directory(make_settings, tmp_path):
 def interrupt_at(step):
     """A figure function that is a person pressing Ctrl-C, or a scheduler, when `step` is drawn."""
 
-    def draw(drawing):
-        if int(drawing.state.step) == step:
+    def draw(snapshot):
+        if int(snapshot.state.step) == step:
             os.kill(os.getpid(), signal.SIGTERM)
 
     return draw
@@ -86,7 +87,7 @@ def test_resumed_equals_uninterrupted(make_settings, chunk_steps):
 
 
 def test_ctrl_c_exits_with_130(make_settings):
-    def ctrl_c(drawing):
+    def ctrl_c(snapshot):
         os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(SystemExit) as stop:
@@ -100,11 +101,10 @@ def test_more_epochs_go_on_with_a_finished_run(make_settings):
     assert_same_run(whole, go(make_settings(name="longer", epochs=4)))
 
 
-def test_a_finished_run_says_so(make_settings, capsys):
+def test_a_finished_run_is_read_and_left_alone(make_settings):
     go(make_settings())
     before = (make_settings().run.root / "run" / "sessions.json").read_text()
-    path = go(make_settings())
-    assert "is finished: test/loss" in capsys.readouterr().out
+    path = go(make_settings(), draw=lambda snapshot: pytest.fail("a finished run is drawn again"))
     assert (path / "sessions.json").read_text() == before
 
 
@@ -144,7 +144,7 @@ def test_names_are_numbered_when_none_is_given(make_settings):
 
 
 def test_a_run_directory_has_one_owner(make_settings):
-    def second(drawing):
+    def second(snapshot):
         with pytest.raises(UserError, match="in use by another process"):
             go(make_settings(epochs=4))
 
@@ -154,8 +154,11 @@ def test_a_run_directory_has_one_owner(make_settings):
 class Diverging:
     """The autoencoder, with a loss or a parameter that turns NaN in step 7."""
 
-    Config, HParams, Batch = autoencoder.Config, autoencoder.HParams, autoencoder.Batch
-    validate, init, evaluate = (staticmethod(f) for f in (autoencoder.validate, autoencoder.init, autoencoder.evaluate))
+    Config, HParams, State, Batch = autoencoder.Config, autoencoder.HParams, autoencoder.State, autoencoder.Batch
+    TRAITS = autoencoder.TRAITS
+    validate, init, evaluate, weights = (
+        staticmethod(getattr(autoencoder, name)) for name in ("validate", "init", "evaluate", "weights")
+    )
 
     def __init__(self, what):
         self.what = what
@@ -269,11 +272,11 @@ def test_a_diverged_member_disturbs_no_other(make_settings, capsys):
 def test_training_ends_where_the_caller_says_so(make_settings):
     told = []
 
-    def stop(epoch, row):
-        told.append((epoch, row["test/loss"]))
-        return epoch == 2
+    def stop(snapshot):
+        told.append((snapshot.step // snapshot.steps_per_epoch, snapshot.rows[-1]["test/loss"]))
+        return snapshot.step == 12
 
-    path = train("tiny", autoencoder, make_settings(), no_figures, stop=stop)
+    path = train("tiny", autoencoder, make_settings(), no_figures, on_evaluation=stop)
     assert [epoch for epoch, _ in told] == [1, 2]
     assert checkpoint.steps(path / "checkpoints") == [6, 12]
     assert json.loads((path / "result.json").read_text())["test/loss"] == told[-1][1]
@@ -290,8 +293,8 @@ class Counting:
     class HParams(NamedTuple):
         scale: float = 1.0
 
-    class Batch(NamedTuple):
-        pass
+    Batch = NoBatch
+    TRAITS = Traits(steps_per_epoch=lambda config: config.steps_per_epoch)
 
     class State(NamedTuple):
         params: jax.Array
@@ -312,14 +315,12 @@ class Counting:
     def evaluate(state, batch, key, hparams, config):
         return {"sum": state.params}
 
+    @staticmethod
+    def weights(state, config):
+        return state.params
+
 
 def test_an_algorithm_without_data(tmp_path):
-    @dataclasses.dataclass(frozen=True)
-    class Settings:
-        config: Counting.Config
-        hparams: Counting.HParams
-        run: RunSettings
-
     run = RunSettings(name="run", root=tmp_path, epochs=2, log_every=2)
     path = train("counting", Counting, Settings(Counting.Config(), Counting.HParams(), run), no_figures)
     rows = metrics.read(path / "metrics.jsonl")

@@ -6,30 +6,28 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from jaxgen.launch import devices
-
-PACKAGES = ("jaxgen", "jax", "jaxlib", "flax", "optax", "distrax", "gymnax", "rlax", "orbax-checkpoint", "numpy")
+PACKAGES = ("jaxgen", "jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy")
 _KEYS = ("jax_default_prng_impl", "jax_threefry_partitionable")
 """Options that choose the random numbers themselves."""
 _NO_NUMBERS = ("jaxgen", "orbax-checkpoint")
 """Packages that a run's numbers do not depend on; jaxgen's own are pinned by its tests."""
 
 
-def description() -> dict[str, Any]:
-    """The machine, libraries and settings of this process, as JSON values."""
+def description(packages: Sequence[str] = ()) -> dict[str, Any]:
+    """The machine, libraries (with these besides) and settings of this process, as JSON values."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "packages": {name: importlib.metadata.version(name) for name in (*PACKAGES, *packages)},
         "devices": [str(device) for device in jax.devices()],
         "device_kind": jax.devices()[0].device_kind,
-        "processor": {"model": model(), "instructions": instructions(), "cores": devices.cores()},
+        "processor": {"model": model(), "instructions": instructions(), "cores": cores()},
         "options": {
             "XLA_FLAGS": " ".join(sorted(os.environ.get("XLA_FLAGS", "").split())),
             **{name: getattr(jax.config, name) for name in (*_KEYS, "jax_enable_x64", "jax_default_matmul_precision")},
@@ -68,6 +66,11 @@ def _numeric(description: Mapping[str, Any]) -> dict[str, Any]:
         flat |= {f"processor {name}": value for name, value in description.get("processor", {}).items()}
     packages = description.get("packages", {}).items()
     return flat | {k: v for k, v in packages if k not in _NO_NUMBERS} | description.get("options", {})
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cache_folder() -> Path:

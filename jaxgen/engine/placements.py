@@ -1,0 +1,169 @@
+"""Where a run lives: alone on one device, as many members at once, or divided over devices. One interface for all.
+
+A placement knows the run's keys, puts arrays where the programs want them, spreads the programs, and brings arrays
+back to where this process can read them.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from jaxgen.contract import Algorithm, Tree
+from jaxgen.engine import loop, parallel
+from jaxgen.engine import members as members_lib
+from jaxgen.engine.members import Members
+
+Function = Callable[..., Any]
+
+
+class Functions(NamedTuple):
+    """The three functions of a run, and where a carry lies (None: wherever it is made)."""
+
+    start: Function
+    """(key, hparams) -> carry"""
+    chunk: Function
+    """(carry, keys, hparams, training data, first, last) -> carry, chunk"""
+    evaluate: Function
+    """(state, test data, key, hparams) -> metrics"""
+    places: Tree | None = None
+
+
+class Placement(Protocol):
+    """Where a run lives."""
+
+    keys: loop.Keys
+    axis_name: str | None
+    """The axis that the step averages over."""
+    mesh: Mesh | None
+    """The devices that a batch is divided over, of one that is."""
+    members: Members | None
+
+    def put(self, tree: Tree) -> Tree:
+        """Numbers that every process knows, where the programs want them."""
+
+    def put_split(self, split: Tree) -> Tree:
+        """A training split, where the programs want it."""
+
+    def spread(self, algorithm: Algorithm, functions: Functions, hparams: Tree, streamed: bool) -> Functions:
+        """The functions of one run on one device as those of this placement."""
+
+    def template(self, carry: Tree) -> Tree:
+        """What a carry is restored into."""
+
+    def resume(self, carry: Tree, places: Tree | None) -> Tree:
+        """A restored carry, where the programs want it."""
+
+    def whole(self, carry: Tree) -> Tree:
+        """The carry as this process can read it; all processes must ask."""
+
+    def local(self, tree: Tree) -> Tree:
+        """Part of a whole carry or of keys, where this process's own programs can use it."""
+
+    def one(self, tree: Tree) -> Tree:
+        """One run's part of a tree: the first member's of many."""
+
+
+class Single:
+    """One run on one device."""
+
+    axis_name: str | None = None
+    mesh: Mesh | None = None
+    members: Members | None = None
+
+    def __init__(self, seed: int) -> None:
+        self.keys = loop.keys(seed)
+
+    def put(self, tree: Tree) -> Tree:
+        return tree
+
+    def put_split(self, split: Tree) -> Tree:
+        return split
+
+    def spread(self, algorithm: Algorithm, functions: Functions, hparams: Tree, streamed: bool) -> Functions:
+        return functions
+
+    def template(self, carry: Tree) -> Tree:
+        return carry
+
+    def resume(self, carry: Tree, places: Tree | None) -> Tree:
+        return carry
+
+    def whole(self, carry: Tree) -> Tree:
+        return carry
+
+    def local(self, tree: Tree) -> Tree:
+        return tree
+
+    def one(self, tree: Tree) -> Tree:
+        return tree
+
+
+class Many(Single):
+    """Members stacked along axis 0, spread over all devices, each of which runs its own."""
+
+    def __init__(self, members: Members) -> None:
+        self.members = members
+        self.keys = members_lib.keys(members)
+
+    def spread(self, algorithm: Algorithm, functions: Functions, hparams: Tree, streamed: bool) -> Functions:
+        spread = partial(members_lib.spread, count=len(self.members.seeds))  # type: ignore[union-attr]
+        return Functions(
+            spread(functions.start, (True, True)),
+            spread(functions.chunk, (True, True, True, False, False, False)),
+            spread(functions.evaluate, (True, False, True, True)),
+        )
+
+    def one(self, tree: Tree) -> Tree:
+        return members_lib.member(tree, 0)
+
+
+class Divided(Single):
+    """One run whose batches are divided over the devices of a mesh, which may be those of several processes."""
+
+    axis_name = parallel.AXIS
+
+    def __init__(self, seed: int, mesh: Mesh) -> None:
+        self.mesh: Mesh = mesh
+        self.keys = parallel.place(loop.keys(seed), mesh)
+
+    def put(self, tree: Tree) -> Tree:
+        return parallel.place(tree, self.mesh)
+
+    def put_split(self, split: Tree) -> Tree:
+        return parallel.place_split(split, self.mesh)
+
+    def spread(self, algorithm: Algorithm, functions: Functions, hparams: Tree, streamed: bool) -> Functions:
+        specs = parallel.carry_specs(algorithm, jax.eval_shape(functions.start, self.keys.init, hparams))
+        data = P(None, parallel.AXIS) if streamed else P(parallel.AXIS)
+        inputs = (specs, P(), P(), data, P(), P())
+        return Functions(
+            functions.start,
+            parallel.spread(functions.chunk, self.mesh, inputs, (specs, P())),
+            parallel.spread(functions.evaluate, self.mesh, (specs.state, P(), P(), P()), P()),
+            parallel.shardings(specs, self.mesh),
+        )
+
+    def template(self, carry: Tree) -> Tree:
+        """Memory of this host's, as devices share the carry."""
+        return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), carry)
+
+    def resume(self, carry: Tree, places: Tree | None) -> Tree:
+        return jax.tree.map(parallel.put, carry, places)
+
+    def whole(self, carry: Tree) -> Tree:
+        return parallel.gather(carry, self.mesh)
+
+    def local(self, tree: Tree) -> Tree:
+        return jax.tree.map(parallel.local, tree)
+
+
+def of(seed: int, members: Members | None = None, mesh: Mesh | None = None) -> Placement:
+    """The placement of a run of these members, or divided over this mesh, or alone."""
+    if members is not None:
+        return Many(members)
+    return Single(seed) if mesh is None else Divided(seed, mesh)

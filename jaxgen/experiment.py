@@ -1,0 +1,74 @@
+"""An experiment as a value: an algorithm, its presets, and what is drawn and told of a run."""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+from jaxgen.contract import Algorithm
+from jaxgen.errors import SettingError, check_choice
+from jaxgen.runs.session import Draw
+from jaxgen.runs.settings import Settings
+
+C = TypeVar("C")
+H = TypeVar("H")
+
+Told = Callable[[dict[str, Any]], str]
+"""Lines for a person about a finished run's result."""
+
+
+@dataclass(frozen=True)
+class Experiment(Generic[C, H]):
+    """Everything a script, a sweep, a search or a notebook needs to run an experiment."""
+
+    name: str
+    algorithm: Algorithm
+    presets: Mapping[str, Settings[C, H]]
+    """By name; the first is the default."""
+    figures: Draw | None = None
+    """Draws a run's figures."""
+    summarize: Callable[..., dict[str, Any]] | None = None
+    """(snapshot, result) -> entries that a finished run's result gets besides."""
+    describe: Told | None = None
+    source: Path | None = None
+    """The file that holds it as `EXPERIMENT`, so that other processes can import it; default: the calling script."""
+
+    def __post_init__(self) -> None:
+        if not self.presets:
+            raise SettingError(f"experiment {self.name} has no preset")
+        if self.source is None:
+            caller = sys._getframe(2).f_globals.get("__file__")
+            object.__setattr__(self, "source", None if caller is None else Path(caller).absolute())
+
+    def settings(self, preset: str | None = None) -> Settings[C, H]:
+        """The settings of a preset, by default the first."""
+        name = next(iter(self.presets)) if preset is None else preset
+        check_choice("preset", name, self.presets)
+        settings = self.presets[name]
+        return dataclasses.replace(settings, preset=name if len(self.presets) > 1 else None)
+
+    def parse(self, args: Sequence[str], description: str | None = None) -> Settings[C, H]:
+        """Settings from the words of a command line; a wrong one is a one-line `SettingError`."""
+        from jaxgen.launch import command_line
+
+        names = list(self.presets)
+        settings = self.settings(command_line.preset_of(names, args))
+        fields: list[Any] = []
+        if len(names) > 1:
+            kind = Literal[tuple(names)]  # type: ignore[valid-type]
+            fields.append(("preset", kind, dataclasses.field(default=settings.preset)))
+        for name in ("data", "config", "hparams", "run"):
+            value = getattr(settings, name)
+            if value is not None:
+                fields.append((name, type(value), dataclasses.field(default=value)))
+        flat = dataclasses.make_dataclass("Settings", fields, frozen=True, namespace={"__doc__": "Settings."})
+        parsed = command_line.parse(flat(), description, args)
+        return dataclasses.replace(settings, **{f.name: getattr(parsed, f.name) for f in dataclasses.fields(parsed)})
+
+    def main(self, description: str | None = None) -> None:
+        """The experiment's command line: run, show, and leave the process with an exit code."""
+        from jaxgen.launch import experiments
+
+        experiments.main(self, description)

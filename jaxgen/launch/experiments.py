@@ -1,0 +1,71 @@
+"""An experiment as a process: settings from its command line, a run, and an exit code."""
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from jaxgen.doctor import quick
+from jaxgen.engine import hosts
+from jaxgen.experiment import Experiment
+from jaxgen.files import read_json
+from jaxgen.launch import command_line, devices, processes
+from jaxgen.launch.terminal import Terminal
+from jaxgen.runs import progress
+from jaxgen.runs.fit import Task, execute
+from jaxgen.runs.run import Run
+from jaxgen.runs.settings import Settings
+
+
+def main(experiment: Experiment[Any, Any], description: str | None, args: Sequence[str] | None = None) -> None:
+    """Run the experiment as its command line says; leaves by `SystemExit` (130, 143) when a signal stops it."""
+
+    def launch() -> None:
+        settings = experiment.parse(sys.argv[1:] if args is None else args, description)
+        run = settings.run
+        processes.start(run)
+        devices.place(run.cpu_devices, run.seeds, run.devices, experiment.algorithm.TRAITS.single_thread)
+        with processes.together():
+            quick.once()  # after the devices are placed: it makes them
+            train(experiment, settings)
+
+    command_line.reported(launch)
+
+
+def train(experiment: Experiment[Any, Any], settings: Settings[Any, Any]) -> Run[Any, Any]:
+    """Run and show; in all processes but the first nothing is shown, and they leave in the end."""
+    first = hosts.is_first()
+    task = Task(
+        experiment.name,
+        experiment.algorithm,
+        settings,
+        draw=experiment.figures,
+        summarize=experiment.summarize,
+        watcher=Terminal(settings.run.progress and first),
+    )
+    with contextlib.nullcontext() if first else processes.silence():
+        run = execute(task)
+    if not first:
+        sys.exit(0 if run.signal is None else 128 + run.signal)
+    show(experiment, run)
+    if run.signal is not None:
+        sys.exit(128 + run.signal)
+    return run
+
+
+def show(experiment: Experiment[Any, Any], run: Run[Any, Any]) -> None:
+    """The last lines of a run: its numbers and where its figures are."""
+    assert run.directory is not None
+    if run.status == "stopped":
+        again = f"run the same command with --run.name {run.directory.name}"
+        print(f"stopped and saved at step {run.step}; {again}")
+        return
+    result = read_json(run.directory / "result.json")
+    numbers = progress.describe(result)
+    if run._task is None:
+        print(f"{run.directory} is finished: {numbers}")
+        return
+    print(f"finished: {numbers}  trained {run.train_seconds:.1f} s, compiled {run.compile_seconds:.1f} s")
+    if experiment.describe is not None:
+        print(experiment.describe(result))
+    print(f"figures in {run.directory / 'figures'}")

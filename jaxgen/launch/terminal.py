@@ -1,0 +1,69 @@
+"""What a run shows on a terminal."""
+
+import itertools
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from jaxgen.contract import Tree
+from jaxgen.data.dataset import Dataset
+from jaxgen.engine.loop import named_leaves
+from jaxgen.engine.members import Members
+from jaxgen.runs import progress
+from jaxgen.runs.bar import Bar
+from jaxgen.runs.metrics import Row
+
+SECONDS = 0.5
+"""Least time between two evaluations that are shown."""
+
+
+class Terminal(Bar):
+    """Lines for what happens and a bar (on a terminal) for what is going on."""
+
+    def __init__(self, bar: bool) -> None:
+        super().__init__(None if bar else True)
+        self._shown = float("-inf")
+
+    def opened(self, path: Path | None, dataset: Dataset | None, members: Members | None) -> None:
+        if path is not None:
+            print(f"{path}: {sizes(dataset, members)}", flush=True)
+
+    def began(self, first: int, total: int, parameters: Tree) -> None:
+        if first:
+            print(f"continuing from step {first}")
+        print(parameter_table(parameters), flush=True)
+        super().began(first, total, parameters)
+
+    def evaluated(self, row: Row, epoch: float, warning: str | None) -> None:
+        now = time.monotonic()
+        if now - self._shown >= SECONDS:
+            self._shown = now
+            self.bar.write(f"epoch {epoch:g}: {progress.describe(row)}", file=sys.stdout)
+        if warning:
+            self.bar.write(f"warning: {warning}", file=sys.stderr)
+
+    def warned(self, message: str) -> None:
+        print(message, file=sys.stderr, flush=True)
+
+
+def sizes(dataset: Dataset | None, members: Members | None) -> str:
+    """The data and the members in a few words."""
+    parts = []
+    if dataset is not None:
+        splits = (("training", dataset.train), ("test", dataset.test))
+        images = [f"{len(split.labels)} {name}" for name, split in splits]
+        parts.append(f"{dataset.name}, {' and '.join(images)} images")
+    if members is not None:
+        parts.append(f"{len(members.seeds)} members")
+    return ", ".join(parts) or "one run"
+
+
+def parameter_table(params: Any) -> str:
+    """Every parameter array with its shape and size, and the totals."""
+    leaves = named_leaves(params)
+    lines = [f"  {name:<32} {'x'.join(map(str, leaf.shape)):>16} {leaf.size:>10,}" for name, leaf in leaves.items()]
+    for part, names in itertools.groupby(leaves, key=lambda name: name.split(".")[0]):
+        lines.append(f"  {part + ', in all':<49} {sum(leaves[name].size for name in names):>10,}")
+    lines.append(f"  {'parameters':<49} {sum(leaf.size for leaf in leaves.values()):>10,}")
+    return "\n".join(lines)

@@ -1,0 +1,162 @@
+"""A run read back from its directory, without its data."""
+
+import importlib
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgen import data as data_lib
+from jaxgen.contract import Algorithm, DataFacts
+from jaxgen.data.dataset import Dataset, Split
+from jaxgen.data.rows import StreamedSplit
+from jaxgen.engine import loop
+from jaxgen.engine import members as members_lib
+from jaxgen.engine.members import Members
+from jaxgen.errors import UserError
+from jaxgen.files import read_json
+from jaxgen.runs import directory as run_directory
+from jaxgen.runs import metrics, settings
+from jaxgen.runs.checkpoint import Checkpoints
+from jaxgen.runs.run import Run, Status
+
+
+def load(path: str | Path, *, algorithm: Algorithm | None = None) -> Run[Any, Any]:
+    """The run in the directory `path`, at its newest sound checkpoint.
+
+    The directory alone is needed: data are loaded when `run.data()` asks for them. The algorithm is the module that
+    the record names, if it is one of jaxgen's or imported already; for any other give it as `algorithm`.
+    """
+    path = Path(path)
+    record = run_directory.read_record(path)
+    algorithm = algorithm or _algorithm(path, record["algorithm"])
+    plain = record["settings"]
+    try:
+        config = settings.from_dict(algorithm.Config, record.get("fitted", plain)["config"])
+        hparams = settings.from_dict(algorithm.HParams, record.get("fitted", plain)["hparams"])
+        data = settings.from_dict(data_lib.DataSettings, plain["data"]) if "data" in plain else None
+    except UserError as error:
+        raise UserError(f"{path} is a run of {record['experiment']} and does not fit here: {error}") from error
+    facts = _facts(record["data"])
+    if facts is not None and "fitted" not in record:
+        config = algorithm.TRAITS.adapt(config, facts)
+    members = _members(algorithm, record.get("members"))
+    rows = metrics.read(path / "metrics.jsonl")
+    result = read_json(path / "result.json") if (path / "result.json").exists() else None
+    per_epoch = _steps_per_epoch(algorithm, config, facts)
+    restored = _restored(path)
+    if restored is None:
+        raise UserError(f"{path} has no checkpoint that can be read; run its command again")
+    step, arrays, best = restored
+    seed = plain["run"].get("seed", 0) if members is None else members.seeds[0]
+    rebuild = partial(_rebuilt, path, algorithm, config, members, seed, hparams)
+    carry = rebuild(arrays)
+    status: Status = "finished" if result is not None and step >= result["step"] else "running"
+    return Run(
+        algorithm=algorithm,
+        config=config,
+        hparams=jax.tree.map(jnp.float32, members.hparams if members is not None else hparams),
+        seed=seed,
+        step=step,
+        steps_per_epoch=per_epoch,
+        status=status,
+        state=carry.state,
+        rows=[row for row in rows if row["step"] <= step],
+        directory=path,
+        facts=facts,
+        members=members,
+        warning=None if result is None else result.get("alarm"),
+        train_seconds=0.0 if result is None else result["train_seconds"],
+        compile_seconds=0.0 if result is None else result["compile_seconds"],
+        experiment=record["experiment"],
+        _dataset=None if data is None else partial(_data, path, data, record["data"]),
+        _best=None if best is None else lambda: (best, rebuild(cast(Any, _restored(path, best))[1])),
+    )
+
+
+def _algorithm(path: Path, name: str | None) -> Algorithm:
+    if name is None:
+        raise UserError(f"{path} does not say which algorithm it is a run of: give it, as load(path, algorithm=...)")
+    if name in sys.modules:
+        return cast(Algorithm, sys.modules[name])
+    if not name.startswith("jaxgen."):
+        raise UserError(f"{path} is a run of {name}, which is not imported: import it first, or give algorithm=")
+    try:
+        return cast(Algorithm, importlib.import_module(name))
+    except ImportError as error:
+        raise UserError(f"{path} is a run of {name}, which this version of jaxgen does not have") from error
+
+
+def _facts(data: dict[str, Any] | None) -> DataFacts | None:
+    if data is None:
+        return None
+    return DataFacts(data["name"], tuple(data["image_shape"]), data["train"], len(data.get("classes", ())))
+
+
+def _members(algorithm: Algorithm, record: dict[str, Any] | None) -> Members | None:
+    if not record:
+        return None
+    sets = []
+    for i in range(len(record["seeds"])):
+        nested: dict[str, Any] = {}
+        for name, values in record["hparams"].items():
+            *parts, last = name.split(".")
+            inner = nested
+            for part in parts:
+                inner = inner.setdefault(part, {})
+            inner[last] = values[i]
+        sets.append(settings.from_dict(algorithm.HParams, nested))
+    return members_lib.stack(record["seeds"], sets)
+
+
+def _steps_per_epoch(algorithm: Algorithm, config: Any, facts: DataFacts | None) -> int:
+    if algorithm.TRAITS.steps_per_epoch is not None:
+        return algorithm.TRAITS.steps_per_epoch(config)
+    return facts.examples // config.batch_size if facts is not None else 1
+
+
+def _restored(path: Path, step: int | None = None) -> tuple[int, dict[str, np.ndarray], int | None] | None:
+    """Step, arrays by name, and the best step of the newest sound checkpoint, or of that of `step`."""
+    if not (path / "checkpoints").exists():
+        return None
+    checkpoints = Checkpoints(path / "checkpoints", 1)
+    try:
+        found = checkpoints.newest() if step is None else checkpoints.at(step)
+        return None if found is None else (found[0], found[1], checkpoints.best_step)
+    finally:
+        checkpoints.close()
+
+
+def _rebuilt(
+    path: Path, algorithm: Algorithm, config: Any, members: Members | None, seed: int, hparams: Any, arrays: Any
+) -> loop.Carry:
+    """The carry whose arrays these are, by name."""
+    key, single = jax.eval_shape(lambda: jax.random.key(seed)), jax.tree.map(jnp.float32, hparams)
+    shapes = jax.eval_shape(partial(loop.start, algorithm, config=config, metrics=1), key, single)
+    names = list(loop.named_leaves(shapes))
+    lacking = [name for name in names if name not in arrays]
+    if lacking:
+        raise UserError(f"{path} does not fit this version of the code: its checkpoint has no {lacking[0]}")
+    leaves = [jnp.asarray(arrays[name]) for name in names]
+    for name, leaf, shape in zip(names, leaves, jax.tree.leaves(shapes), strict=True):
+        found = leaf.shape if members is None else leaf.shape[1:]
+        if name != "sums" and found != shape.shape:
+            raise UserError(f"{path} does not fit this version of the code: {name} is {found}, expected {shape.shape}")
+    return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
+
+
+def _data(path: Path, data: data_lib.DataSettings, record: dict[str, Any]) -> Dataset:
+    import dataclasses
+
+    dataset = data_lib.load(data)
+    described = run_directory.describe(dataset)
+    if {name: value for name, value in cast(Any, described).items() if name in record} != record:
+        raise UserError(f"{path} was trained on {record}, the data are now {described}")
+    if isinstance(dataset.train, StreamedSplit):  # evaluations look at all of it, in the host's memory
+        train = Split(*(jnp.asarray(x) for x in dataset.train.examples(np.arange(len(dataset.train.labels)))))
+        dataset = dataclasses.replace(dataset, train=train)
+    return dataset

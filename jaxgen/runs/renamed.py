@@ -1,0 +1,62 @@
+"""Formats of run directories: what older ones call otherwise.
+
+Format 0, of revision 5cec9fb and before, has no format number, British spellings, and a few other names.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from jaxgen.errors import UserError
+
+FORMAT = 1
+"""Of the run directories that are written."""
+
+VALUES = {"grey": "gray", "binarised": "binarized", "prioritised": "prioritized", "colour": "color"}
+"""Values of settings."""
+FIELDS = {"target_rate": "tau", "patience": "heartbeat_timeout"}
+"""Fields of settings, at whatever depth."""
+ARRAYS = {"state.situation.": "state.env_state."}
+"""Beginnings of the names of a checkpoint's arrays."""
+ALGORITHMS = {
+    "ae_mnist": "autoencoder",
+    "conv_ae_mnist": "autoencoder",
+    "vae_mnist": "vae",
+    "vae_flowers": "vae",
+    "iwae_mnist": "vae",
+    "gan_mnist": "gan",
+    "gan_flowers": "gan",
+    "dqn_cartpole": "dqn",
+}
+"""Of each experiment of format 0, which does not name its algorithm."""
+
+
+def record(saved: dict[str, Any], path: Path) -> dict[str, Any]:
+    """`settings.json` of any known format as the newest; a newer one is a `UserError`."""
+    parts = saved.get("settings") if isinstance(saved, dict) else None
+    if not (isinstance(parts, dict) and {"config", "hparams", "run"} <= parts.keys() and "data" in saved):
+        raise UserError(f"{path / 'settings.json'} is damaged: it is no record of a run")
+    number = saved.get("format", 0)
+    if number == FORMAT:
+        return saved
+    if not isinstance(number, int) or number > FORMAT:
+        raise UserError(f"{path} is of format {number}, this version of jaxgen reads up to {FORMAT}: update jaxgen")
+    settings = _translated(saved["settings"])
+    module = ALGORITHMS.get(saved["experiment"])
+    name = None if module is None else f"jaxgen.algorithms.{module}"
+    return {**saved, "format": FORMAT, "algorithm": name, "settings": settings}
+
+
+def array(name: str) -> str:
+    """The name of a checkpoint's array, which an older version may have called otherwise."""
+    for old, new in ARRAYS.items():
+        if name.startswith(old):
+            return new + name.removeprefix(old)
+    return name
+
+
+def _translated(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {FIELDS.get(key, key): _translated(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_translated(one) for one in value]
+    return VALUES.get(value, value) if isinstance(value, str) else value

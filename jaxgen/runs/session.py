@@ -1,0 +1,303 @@
+"""The host's side of a run: compile, then span after span, and between spans whatever needs the host.
+
+Library code: it returns, raises or calls back. A `Watcher` sees what happens; a run directory, where there is one, gets
+it in files.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxgen.contract import Algorithm, Objective, Tree
+from jaxgen.data.dataset import Dataset
+from jaxgen.engine import batches, hosts, loop
+from jaxgen.engine.members import Members
+from jaxgen.engine.placements import Placement
+from jaxgen.engine.programs import ROWS, Programs
+from jaxgen.engine.streaming import Stream
+from jaxgen.runs import progress, signals
+from jaxgen.runs.checkpoint import Checkpoints
+from jaxgen.runs.directory import RunDirectory
+from jaxgen.runs.guard import Guard
+from jaxgen.runs.metrics import MetricsLog, Row
+from jaxgen.runs.settings import RunSettings
+from jaxgen.runs.snapshot import Population, Snapshot
+from jaxgen.runs.spans import Plan, Span, next_span
+
+Status = Literal["finished", "ended", "stopped"]
+"""finished: all its steps; ended: a callback has ended it; stopped: a signal has."""
+Draw = Callable[[Snapshot], None]
+OnEvaluation = Callable[[Snapshot], bool]
+"""Given the run just after an evaluation, whose row is the snapshot's last; returns whether training ends there."""
+
+
+class Watcher:
+    """Sees what happens to a run, and shows none of it; override what should be shown."""
+
+    def opened(self, path: Path | None, dataset: Dataset | None, members: Members | None) -> None:
+        """Settings are sound, data are loaded, the run directory is open; compilation follows."""
+
+    def began(self, first: int, total: int, parameters: Tree) -> None:
+        """Compiled, and about to train from step `first`."""
+
+    def trained(self, steps: int, images_per_second: float | None, shown: dict[str, float]) -> None:
+        """A span of so many steps is done."""
+
+    def evaluated(self, row: Row, epoch: float, warning: str | None) -> None:
+        """An evaluation is logged."""
+
+    def warned(self, message: str) -> None:
+        """Something is wrong that does not end the run."""
+
+    def ended(self) -> None:
+        """Training is over."""
+
+
+class Job(NamedTuple):
+    """All that a run is made from, settled and checked."""
+
+    algorithm: Algorithm
+    config: Any
+    """Adapted to the data."""
+    hparams: Any
+    """Complete; stacked where there are members."""
+    dataset: Dataset | None
+    placement: Placement
+    run: RunSettings
+    directory: RunDirectory | None = None
+    draw: Draw | None = None
+    on_evaluation: OnEvaluation | None = None
+    watcher: Watcher = Watcher()
+    start: tuple[int, loop.Carry, float, list[Row]] | None = None
+    """Steps done, carry, seconds trained and rows of an earlier session in this process, to go on with."""
+
+
+class Outcome(NamedTuple):
+    """What a session leaves."""
+
+    status: Status
+    signal: int | None
+    """Of a run that one has stopped."""
+    step: int
+    steps_per_epoch: int
+    carry: loop.Carry
+    """Whole: this process can read all of it."""
+    best: tuple[int, loop.Carry] | None
+    """Step and carry (in the host's memory) of the best evaluation, where there is an objective."""
+    rows: list[Row]
+    warning: str | None
+    """The algorithm's, of the last evaluation."""
+    train_seconds: float
+    compile_seconds: float
+    snapshot: Callable[[str], Snapshot]
+    """The run as figures are drawn from it, into this folder of its figures."""
+
+
+def batches_of(algorithm: Algorithm, dataset: Dataset | None) -> tuple[Tree, Tree]:
+    """The training and the test split as the algorithm's batches; empty ones without data."""
+    if dataset is None:
+        return algorithm.Batch(), algorithm.Batch()
+    return tuple(algorithm.Batch(s.images, s.labels) for s in (dataset.train, dataset.test))  # type: ignore[return-value]
+
+
+def plan_of(algorithm: Algorithm, config: Any, dataset: Dataset | None, run: RunSettings) -> Plan:
+    """The numbers that a run's spans follow from."""
+    per_epoch = batches.steps_per_epoch(algorithm, batches_of(algorithm, dataset)[0], config)
+    return Plan(
+        total=run.epochs * per_epoch,
+        per_epoch=per_epoch,
+        log_every=run.log_every or max(1, per_epoch // 10),
+        evaluate_every=run.evaluate_every * per_epoch,
+        save_every=run.save_every * per_epoch,
+        draw_every=run.draw_every * per_epoch,
+        intervals=ROWS - 1,
+        epochs_at_once=1,
+    )
+
+
+class Session:
+    """One process's part in a run, from compilation to the last step."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        stream = _stream_of(job)
+        plan = plan_of(job.algorithm, job.config, job.dataset, job.run)
+        data = batches_of(job.algorithm, job.dataset)
+        self.programs = Programs(job.algorithm, job.config, data, job.placement, plan.log_every, stream)
+        self.plan = plan._replace(epochs_at_once=self.programs.epochs, block=stream.steps if stream else 0)
+        self.programs.compile(job.hparams)
+        self._spacing = max(1, self.plan.total // 20)
+        self._checkpoints: Checkpoints | None = None
+        if job.directory is not None and job.directory.checkpoints.exists():
+            self._checkpoints = self._open_checkpoints()
+        self.step, self.carry, seconds = self._resumed()
+        events = job.directory.path / "tensorboard" if job.directory and job.run.tensorboard else None
+        metrics_file = job.directory.metrics if job.directory else None
+        self.log = MetricsLog(metrics_file, self.step, events, job.start[3] if job.start else ())
+        members = job.placement.members
+        self.clock = progress.Clock(job.run.chunk_steps, seconds, len(members.seeds) if members else 1)
+        self._guard = Guard(members, job.watcher.warned)
+        self._best: tuple[int, loop.Carry] | None = None
+        self._unsaved_best: tuple[int, loop.Carry, float] | None = None
+        self._best_score = self._checkpoints.best_score if self._checkpoints else float("inf")
+        self.warning: str | None = None
+
+    def run(self) -> Outcome:
+        """Train to the end, or until a signal or the callback."""
+        job, plan, programs = self.job, self.plan, self.programs
+        job.watcher.began(self.step, plan.total, self._parameters())
+        status: Status = "finished"
+        stopping: int | None = None
+        with signals.deferred() as signal, self._closing():
+            wanted = self.clock.steps()
+            while self.step < plan.total:
+                span = next_span(self.step, wanted, plan)
+                began = time.perf_counter()
+                self.carry, chunk = programs.chunk(self.carry, span.first, span.last)
+                seconds = time.perf_counter() - began
+                self.step = span.last
+                self.clock.took(span.last - span.first, seconds)
+                wanted, stopping, due = hosts.agree(self.clock.steps(), signal.received, self.clock.save_is_due())
+                self._guard.check(self.carry, chunk, span.first, span.last)
+                self._log(span, np.asarray(chunk.rows), seconds)
+                final = span.final
+                if span.evaluate and self._evaluated():
+                    status, final = "ended", True
+                if stopping:
+                    status = "stopped"
+                if (span.save and plan.save_every) or (due and not plan.save_every) or final or stopping:
+                    self._save()
+                if final or stopping:
+                    break
+                if span.draw:
+                    self._draw(f"epoch-{self.step // plan.per_epoch:04d}")
+            if status != "stopped" and self.step % plan.log_every:
+                means = progress.means(np.asarray(self.carry.sums), programs.metrics, self.step % plan.log_every)
+                self.log.write({"step": self.step, **means, "partial": True})
+        return self._outcome(status, stopping if status == "stopped" else None)
+
+    def _parameters(self) -> Tree:
+        """Of one run, everything that is trained."""
+        state, parameters = self.job.placement.one(self.carry.state), self.job.algorithm.TRAITS.parameters
+        return self.job.algorithm.weights(state, self.job.config) if parameters is None else parameters(state)
+
+    def _outcome(self, status: Status, signal: int | None) -> Outcome:
+        whole = self.job.placement.whole(self.carry)
+        return Outcome(
+            status, signal, self.step, self.plan.per_epoch, whole, self._best, self.log.rows, self.warning,
+            self.clock.seconds, self.programs.seconds, lambda folder: self.snapshot(folder, whole),
+        )  # fmt: skip
+
+    def _open_checkpoints(self) -> Checkpoints:
+        assert self.job.directory is not None
+        return Checkpoints(self.job.directory.checkpoints, self.job.run.keep, self._spacing, self.job.watcher.warned)
+
+    def _resumed(self) -> tuple[int, loop.Carry, float]:
+        """Steps done, carry, seconds trained; all processes are told what the first one has saved."""
+        programs, carry = self.programs, self.programs.start()
+        if self.job.start is not None:
+            step, carry, seconds, _ = self.job.start
+            return step, programs.resume(jax.tree.map(lambda x: x.copy(), carry)), seconds
+        template = programs.template(carry)
+        restored = self._checkpoints.restore(template) if self._checkpoints else None
+        told = [0, 0] if restored is None else [1, restored[0]]
+        found, step = (int(number) for number in hosts.from_first(np.array(told, np.int32)))
+        if not found:
+            return 0, carry, 0.0
+        carry = programs.resume(hosts.from_first(restored[1] if restored else template))
+        return step, carry, restored[2]["train_seconds"] if restored else 0.0
+
+    def _log(self, span: Span, table: np.ndarray, seconds: float) -> None:
+        steps = span.last - span.first
+        progress.log_rows(self.log, table, self.programs.metrics, span.first, span.last, self.plan.log_every)
+        speed = steps * self.job.config.batch_size / seconds if self.job.dataset is not None else None
+        self.job.watcher.trained(steps, speed, progress.shown(self.log.rows, self.job.algorithm.TRAITS.progress))
+
+    def _evaluated(self) -> bool:
+        """Evaluates and logs; returns whether the callback ends the run."""
+        job, metrics = self.job, self.programs.evaluate(self.carry)
+        self._guard.check_evaluation(metrics, self.step)
+        row = {"step": self.step, **{f"test/{name}": progress.logged(value) for name, value in metrics.items()}}
+        self.log.write(row)
+        self.warning = progress.health(job.algorithm, metrics)
+        job.watcher.evaluated(row, self.step / self.plan.per_epoch, self.warning)
+        self._note_best(row)
+        return job.on_evaluation is not None and job.on_evaluation(self.snapshot("", self.carry))
+
+    def _note_best(self, row: Row) -> None:
+        objective = self.job.algorithm.TRAITS.objective
+        if objective is None or self.job.placement.members is not None:
+            return
+        score = lower_is_better(objective, row[objective.metric])
+        if score < self._best_score:
+            carry = jax.device_get(self.job.placement.whole(self.carry))
+            self._best_score, self._best = score, (self.step, carry)
+            self._unsaved_best = self.step, carry, score
+
+    def _save(self) -> None:
+        whole = self.job.placement.whole(self.carry)
+        if self.job.directory is None:
+            return
+        began = time.perf_counter()
+        self._checkpoints = self._checkpoints or self._open_checkpoints()
+        meta = {"train_seconds": self.clock.seconds}
+        if self._unsaved_best is not None:
+            step, carry, score = self._unsaved_best
+            self._checkpoints.save(step, carry, meta, score)
+            self._unsaved_best = None
+        self._checkpoints.save(self.step, whole, meta)
+        self.clock.saved(time.perf_counter() - began)
+
+    def _draw(self, folder: str) -> None:
+        whole = self.job.placement.whole(self.carry)
+        if self.job.directory is not None and self.job.draw is not None:
+            (self.job.directory.figures / folder).mkdir(parents=True, exist_ok=True)
+            self.job.draw(self.snapshot(folder, whole))
+
+    def snapshot(self, folder: str, whole: loop.Carry) -> Snapshot:
+        """The run as it stands; figures go into this folder of its figures."""
+        job, placement, rows = self.job, self.job.placement, self.log.rows
+        members = placement.members
+        return Snapshot(
+            (Path("figures") if job.directory is None else job.directory.figures) / folder,
+            placement.local(placement.one(whole.state)),
+            self.programs.initial,
+            placement.local(placement.one(self.programs.keys.draw)),
+            job.config,
+            job.dataset,
+            rows if members is None else [progress.of_first(row) for row in rows],
+            None if members is None else Population(members, whole.state, rows),
+            self.step,
+            self.plan.per_epoch,
+        )
+
+    @contextlib.contextmanager
+    def _closing(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self.job.watcher.ended()
+            self.log.close()
+            if self.programs.stream is not None:
+                self.programs.stream.close()
+            if self._checkpoints is not None:
+                self._checkpoints.close()
+
+
+def lower_is_better(objective: Objective, value: float) -> float:
+    """The objective's value as a score to be minimized."""
+    return -value if objective.maximize else value
+
+
+def _stream_of(job: Job) -> Stream | None:
+    from jaxgen.data.rows import StreamedSplit
+
+    if job.dataset is None or not isinstance(job.dataset.train, StreamedSplit):
+        return None
+    order = loop.keys(job.run.seed).order
+    return Stream(job.dataset.train, job.algorithm.Batch, job.config.batch_size, order, job.placement.mesh)

@@ -1,0 +1,112 @@
+"""Sweeps from Python: axes as values, a table and the members' runs as the result."""
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxgen.contract import Objective
+from jaxgen.experiment import Experiment
+from jaxgen.runs.load import load
+from jaxgen.runs.run import Run
+from jaxgen.runs.settings import Settings
+from jaxgen.sweeps import fields, groups, objective, plan, probe, table
+from jaxgen.sweeps.axes import Axis, points
+from jaxgen.sweeps.experiment import choose
+
+
+class Values(NamedTuple):
+    """The values of an axis, and whether they are drawn on a logarithmic scale."""
+
+    values: tuple[Any, ...]
+    log: bool = False
+
+
+def log(first: float, last: float, count: int) -> Values:
+    """`count` numbers from `first` to `last` in equal ratios."""
+    return Values(tuple(float(f"{value:.6g}") for value in np.geomspace(first, last, count)), log=True)
+
+
+def linear(first: float, last: float, count: int) -> Values:
+    """`count` numbers from `first` to `last`, evenly spaced."""
+    return Values(tuple(float(f"{value:.6g}") for value in np.linspace(first, last, count)))
+
+
+class Sweep:
+    """The result of a sweep: a table with a row a member, and the members' runs."""
+
+    def __init__(self, rows: table.Table, planned: Sequence[plan.Group], directory: Path, by: Objective) -> None:
+        self.rows, self.objective, self.directory = rows, by, directory
+        self._planned = planned
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """The table by columns, as `pandas.DataFrame` takes it."""
+        return {name: np.array([row[name] for row in self.rows]) for name in self.rows[0]}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def run(self, member: int) -> Run[Any, Any]:
+        """The run of a member, by its number in the table."""
+        row = next(row for row in self.rows if row["member"] == member)
+        group = load(self.directory / row["group"])
+        return group.member(row["place"]) if group.members is not None else group
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The row of the best member."""
+        return table.best(self.rows, *self.objective)
+
+
+def sweep(
+    experiment: Experiment[Any, Any],
+    axes: Mapping[str, Any],
+    *,
+    settings: Settings[Any, Any] | None = None,
+    preset: str | None = None,
+    zipped: bool = False,
+    metric: str | None = None,
+    maximize: bool = False,
+    group_size: int = 0,
+    directory: str | Path | None = None,
+) -> Sweep:
+    """Train every combination of the axes' values (with `zipped` value by value), hyperparameters and seeds as members.
+
+    `axes` maps a field (`hparams.learning_rate`, `config.widths`, `data.source`, `seed`) to its values: any iterable,
+    or `log(a, b, n)` and `linear(a, b, n)`. `settings` are those of a preset by default. With a directory the sweep can
+    be continued; without one its files go to a temporary folder. `metric` defaults to the algorithm's objective.
+    """
+    chosen = choose(experiment, settings or experiment.settings(preset))
+    known = fields.hints(chosen.settings)
+    parsed = [_axis(name, values, known) for name, values in axes.items()]
+    members = points(parsed, zipped)
+    plan.check(chosen, members)
+    by = objective.of(chosen, *probe.configured(chosen, plan.static_of(members[0])), metric, maximize)
+
+    def largest(static: dict[str, Any]) -> int:
+        if group_size:
+            return group_size
+        config, data = probe.configured(chosen, static)
+        return probe.largest_group(probe.member_bytes(chosen.algorithm, config, chosen.settings.hparams, data))
+
+    planned = plan.groups(members, largest)
+    place = Path(directory) if directory is not None else Path(tempfile.mkdtemp(prefix="jaxgen-sweep-"))
+    run = {"run.root": place.parent, "run.name": place.name}
+    chosen = chosen._replace(settings=fields.replace(chosen.settings, run))
+    opened = groups.open_directory(chosen, planned, {"command": "jaxgen.sweep", "axes": sorted(axes)})
+    outcomes = groups.run_all(chosen, planned, opened)
+    rows = table.rows(planned, outcomes)
+    table.write(rows, opened)
+    return Sweep(rows, planned, opened, by)
+
+
+def _axis(name: str, values: Any, known: Mapping[str, Any]) -> Axis:
+    found = values if isinstance(values, Values) else Values(tuple(_listed(values)))
+    return Axis(fields.find(name, known), found.values, found.log, False)
+
+
+def _listed(values: Iterable[Any] | Any) -> Iterable[Any]:
+    return [values] if isinstance(values, str | int | float) else values

@@ -19,7 +19,7 @@ from jaxgen.optim import validate as validate_optimizer
 
 @dataclass(frozen=True)
 class Config:
-    """What fixes shapes: a new value compiles again."""
+    """Static settings: they fix shapes, and a new value compiles again."""
 
     image_shape: tuple[int, int, int] = (28, 28, 1)
     code_size: int = 8

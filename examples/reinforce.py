@@ -23,7 +23,7 @@ from jaxgen.rl import environments
 
 @dataclass(frozen=True)
 class Config:
-    """What fixes shapes and trip counts."""
+    """Static settings: they fix shapes and trip counts."""
 
     environment: str = "CartPole-v1"
     envs: int = 16

@@ -6,11 +6,11 @@
     python experiments/benchmark.py startup        # seconds from Enter to the first finished step: 5 minutes
     python experiments/benchmark.py dqn            # DQN steps per second; peers: --purejaxrl FOLDER ...: 8 minutes
     python experiments/benchmark.py sweep          # many members in one program against runs in turn: 5 minutes
-    python experiments/benchmark.py scaling        # a batch shared out over devices: 5 minutes
+    python experiments/benchmark.py scaling        # a batch divided over devices: 5 minutes
     python experiments/benchmark.py streaming      # MNIST from disk while a model trains: 3 minutes
 
 A ratio is the other's time over ours: above 1 we are ahead. One JSON line a row goes to --out, a table to the screen.
-A peer that is not installed is said and left out. `train --help` and so on list a subcommand's options.
+A peer that is not installed is left out with a line. `train --help` and so on list a subcommand's options.
 """
 
 import json

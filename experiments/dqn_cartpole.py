@@ -1,5 +1,6 @@
 """A DQN that never leaves the device: CartPole and any other gymnax environment with discrete actions.
 
+    python experiments/dqn_cartpole.py --preset quick               # half of it
     python experiments/dqn_cartpole.py                              # solves CartPole-v1
     python experiments/dqn_cartpole.py --run.seeds 32               # 32 seeds in one program
     python experiments/dqn_cartpole.py --preset chapter             # the chapter's net and settings, 100 episodes
@@ -10,6 +11,8 @@ It names no learning rate; 2e-3 is the default of its R package (keras up to 2.9
 
 Where there are several cores and seeds, seeds are placed on cores. See the README for returns and seconds.
 """
+
+from dataclasses import replace
 
 from jaxgen import report
 from jaxgen.algorithms import dqn
@@ -63,13 +66,15 @@ CHAPTER = Settings(
     # 100 episodes of at most 500 steps; a seed that has played 100 learns nothing more.
     RunSettings(epochs=20),
 )
+QUICK = replace(SOLVE, run=RunSettings(epochs=10))
 EXPERIMENT = Experiment(
     "dqn_cartpole",
     dqn,
-    {"solve": SOLVE, "chapter": CHAPTER},
+    {"solve": SOLVE, "chapter": CHAPTER, "quick": QUICK},
     figures=report.dqn.draw,
     summarize=report.dqn.summarize,
     describe=report.dqn.describe,
+    pictures=("pole.gif", "returns.png"),
 )
 
 

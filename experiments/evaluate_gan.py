@@ -24,7 +24,7 @@ from jaxgen.launch import command_line
 
 @dataclass(frozen=True)
 class Settings:
-    """What to evaluate."""
+    """The run to evaluate, and how."""
 
     run_dir: tyro.conf.Positional[Path] = Path("runs/gan_mnist-001")
     """Directory of a run whose model draws samples."""

@@ -24,7 +24,7 @@ from jaxgen.launch import command_line
 
 @dataclass(frozen=True)
 class Settings:
-    """What to evaluate."""
+    """The run to evaluate, and how."""
 
     path: Annotated[Path, tyro.conf.Positional] = Path()
     """The run directory."""

@@ -17,7 +17,7 @@ from jaxgen.launch import command_line
 
 @dataclass(frozen=True)
 class Settings:
-    """What to export."""
+    """The run to export from, and how much."""
 
     run_dir: tyro.conf.Positional[Path] = Path("runs/gan_mnist-001")
     """Directory of a run whose model draws samples."""

@@ -47,6 +47,7 @@ EXPERIMENT = Experiment(
     figures=report.gan.draw,
     summarize=report.gan.summarize,
     describe=report.gan.describe,
+    pictures=("training.gif", "samples.png"),
 )
 
 

@@ -1,6 +1,6 @@
 """Generative adversarial networks on MNIST: the chapter's dense nets, and a better preset.
 
-    python experiments/gan_mnist.py --data.source digits        # embedded digits, no download
+    python experiments/gan_mnist.py --preset quick              # embedded digits, no download
     python experiments/gan_mnist.py                             # the chapter's, MNIST, 20 epochs
     python experiments/gan_mnist.py --preset better             # small convolutional nets, R1, EMA
     python experiments/evaluate_gan.py runs/gan_mnist-001       # how good its samples are
@@ -26,13 +26,31 @@ BETTER = Settings(
     RunSettings(epochs=10, draw_every=1),
     DataSettings("mnist"),
 )
+QUICK = Settings(
+    gan.Config(
+        penalty="r1",
+        penalty_every=4,
+        ema=True,
+        optimizer="adam",
+        batch_size=64,
+        classes=10,
+    ),
+    gan.HParams(
+        generator=Optimizer(learning_rate=1e-3, b1=0.5, b2=0.99),
+        discriminator=Optimizer(learning_rate=1e-3, b1=0.5, b2=0.99),
+        penalty=1.0,
+    ),
+    RunSettings(epochs=150, draw_every=15, evaluate_every=15),
+    DataSettings("digits"),
+)
 EXPERIMENT = Experiment(
     "gan_mnist",
     gan,
-    {"chapter": CHAPTER, "better": BETTER},
+    {"chapter": CHAPTER, "better": BETTER, "quick": QUICK},
     figures=report.gan.draw,
     summarize=report.gan.summarize,
     describe=report.gan.describe,
+    pictures=("training.gif", "samples.png"),
 )
 
 

@@ -29,7 +29,7 @@ from jaxgen.runs import directory as run_directory
 
 @dataclass(frozen=True)
 class Search:
-    """What to search, and how."""
+    """The search: its axes, trials and workers."""
 
     experiment: tyro.conf.Positional[str] = "ae_mnist"
     """Script to run, by its name; options not listed here are its own."""

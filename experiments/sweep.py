@@ -28,7 +28,7 @@ from jaxgen.launch import command_line, devices
 
 @dataclass(frozen=True)
 class Sweep:
-    """What to run over."""
+    """The sweep: its axes, members and workers."""
 
     experiment: tyro.conf.Positional[str] = "ae_mnist"
     """Script to run, by its name; options not listed here are its own."""

@@ -1,6 +1,6 @@
 """An algorithm is a module that provides the names below; `Algorithm` is their type, `Traits` what it declares.
 
-    Config              frozen dataclass: what fixes shapes and trip counts; checks itself; a new value compiles anew
+    Config              frozen dataclass of static settings (shapes, trip counts); a new value compiles again
     HParams             registered dataclass of floats: traced scalars; stacked along axis 0 and vmapped it is a sweep
     State               named tuple, a pytree of arrays and nothing else
     Batch               named tuple that one step is given: `ImageBatch`, `NoBatch`, or one of your own; an algorithm
@@ -97,7 +97,7 @@ class Traits:
     """Declarations of an algorithm; the defaults fit one that trains on batches of images."""
 
     objective: Objective | None = None
-    """What sweeps, searches and the best checkpoint compare runs by; None: nothing does (a GAN)."""
+    """The metric that sweeps, searches and the best checkpoint compare runs by; None: there is none (a GAN)."""
     progress: tuple[str, ...] = ("loss",)
     """Training metrics on the progress bar."""
     adapt: Callable[[Any, DataFacts], Any] = _unchanged

@@ -1,4 +1,4 @@
-"""An experiment as a value: an algorithm, its presets, and what is drawn and told of a run."""
+"""An experiment as a value: an algorithm, its presets, and how a run is drawn and described."""
 
 import dataclasses
 import sys
@@ -15,7 +15,7 @@ from jaxgen.runs.settings import Settings
 C = TypeVar("C")
 H = TypeVar("H")
 
-Told = Callable[[dict[str, Any]], str]
+Describe = Callable[[dict[str, Any]], str]
 """Lines for a person about a finished run's result."""
 
 
@@ -31,7 +31,9 @@ class Experiment(Generic[C, H]):
     """Draws a run's figures."""
     summarize: Callable[..., dict[str, Any]] | None = None
     """(snapshot, result) -> entries that a finished run's result gets besides."""
-    describe: Told | None = None
+    describe: Describe | None = None
+    pictures: Sequence[str] = ()
+    """Figures worth a first look, by file name, the best first; the last line of a run names the first that exists."""
     source: Path | None = None
     """The file that holds it as `EXPERIMENT`, so that other processes can import it; default: the calling script."""
 

@@ -95,3 +95,9 @@ def test_every_public_name_can_be_had():
         assert getattr(jaxgen, name) is not None
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = jaxgen.nothing
+
+
+@pytest.mark.parametrize("folder", ["jaxgen", "experiments", "examples", "tests"])
+def test_docstrings_open_with_the_thing_itself(folder):
+    for path in (ROOT / folder).rglob("*.py"):
+        assert '"""What ' not in path.read_text(encoding="utf-8").replace('\'"""What \'', ""), path

@@ -62,7 +62,10 @@ CASES = {
     "dqn": (dqn, TINY_DQN),
     "dqn everything": (dqn, dataclasses.replace(TINY_DQN, sampling="prioritized", n_step=3, dueling=True, episodes=50)),
 }  # fmt: skip
-LONG = ("gan everything", "gan critic", "dqn everything", "vae dreg full", "vae tc")
+LONG = (
+    "autoencoder conv", "vae free bits", "vae logistic", "gan plain", "gan everything", "gan critic", "dqn everything",
+    "vae dreg full", "vae tc",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=slow) if name in LONG else name for name in CASES])

@@ -1,4 +1,4 @@
-"""What `import jaxgen` does about releases of jaxlib that compute wrong numbers."""
+"""`import jaxgen` mends or refuses releases of jaxlib that compute wrong numbers."""
 
 import os
 import subprocess

@@ -135,7 +135,7 @@ def _our_flags(count: int) -> str:
 
 
 def _ready(runs: dict[str, Worker]) -> dict[str, Any]:
-    """Those that have got ready, which they all do at the same time; a peer that failed is said and left out."""
+    """Those that have got ready, which they all do at the same time; a peer that failed is left out with a line."""
     found: dict[str, Any] = {}
     for name, run in runs.items():
         try:

@@ -25,7 +25,7 @@ PATIENCE = 300
 
 @dataclass(frozen=True)
 class Measurement:
-    """What all subcommands have; `measure` yields their rows."""
+    """Base of all subcommands; `measure` yields their rows."""
 
     rounds: int = 5
     """Times each side is measured, in turn."""
@@ -75,7 +75,7 @@ def steps_for(run: Run, seconds: float) -> int:
 
 
 def warm_up(runs: dict[str, Run], steps: int, seconds: float, bar: Any) -> dict[str, int]:
-    """Steps of a measurement of each, `steps` or if 0 about `seconds` long; a peer that fails is said and left out."""
+    """Steps of a measurement of each, `steps` or if 0 `seconds` long; a failing peer is left out with a line."""
     found = {}
     for name, run in runs.items():
         bar.set_postfix_str(f"warming up: {name}")

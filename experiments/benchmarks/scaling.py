@@ -26,7 +26,7 @@ PLAIN, OURS = "one device", "ours"
 def runner(programs: Programs, per_epoch: int) -> Run:
     """The engine's chunks, one after the other, epoch after epoch.
 
-    A stream starts anew, and cold, with every measurement: what it has read ahead between them must not count.
+    A stream starts again, and cold, with every measurement: whatever it reads ahead between them must not count.
     """
     carry, step = programs.start(), 0
 

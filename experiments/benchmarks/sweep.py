@@ -42,15 +42,15 @@ class Sweep(Measurement):
             check_at_least("members", count, 1)
 
     def measure(self) -> Iterator[Row]:
-        """One row a model and number of members; the peer is a lone run with JAX's own threads."""
+        """One row a model and number of members; the peer is a single run with JAX's own threads."""
         for model in self.models:
             counts = list(dict.fromkeys(self.members))
-            with _Side(model, 0, self.seconds) as lone, _Side(model, max(counts), self.seconds) as many:
+            with _Side(model, 0, self.seconds) as single, _Side(model, max(counts), self.seconds) as many:
                 alone: dict[int, list[float]] = {}
                 together: dict[int, list[float]] = {}
                 for count in tqdm(counts, desc=model, unit="size", leave=False):
                     for _ in range(self.rounds):
-                        alone.setdefault(count, []).append(lone.time(1))
+                        alone.setdefault(count, []).append(single.time(1))
                         together.setdefault(count, []).append(many.time(count))
             for count in counts:
                 row = compare(f"{model}, {count} members", together[count], LONE, alone[count])
@@ -61,7 +61,7 @@ class Sweep(Measurement):
                 yield row
 
     def conclude(self, rows: list[Row]) -> Iterator[str]:
-        """What a member-step is."""
+        """The meaning of a member-step."""
         yield "ms of a member-step: one member's training step (dqn: one step in each of 10 environments and an update)"
 
 
@@ -98,7 +98,7 @@ class _Side:
 
 
 def serve(model: str, most: int, seconds: float) -> None:
-    """The side's own program: a number of members a line in, `ms` and a number out; `most` 0 is a lone run."""
+    """The side's own program: a number of members a line in, `ms` and a number out; `most` 0 is a single run."""
     from jaxgen.launch import command_line, devices
     from jaxgen.runs import machine
     from jaxgen.runs.progress import chunk_seconds
@@ -127,9 +127,9 @@ def _trainer(model: str, members: int) -> Any:
     from jaxgen.engine.programs import Programs
 
     algorithm, config, hparams, data = _parts(model)
-    population = of_seeds(0, members, hparams) if members else None
-    programs = Programs(algorithm, config, data, placements.of(0, population), 46)
-    programs.compile(population.hparams if population else hparams)
+    many = of_seeds(0, members, hparams) if members else None
+    programs = Programs(algorithm, config, data, placements.of(0, many), 46)
+    programs.compile(many.hparams if many else hparams)
     carry = programs.start()
 
     def run(steps: int) -> float:

@@ -36,7 +36,7 @@ class Model(NamedTuple):
     keras: str
     """module.function(net, images, batch_size) -> Run."""
     net: str
-    """What those functions know the model as."""
+    """The model's name in those functions."""
     layouts: tuple[bool, ...] = (False, True)
     """Values of channels_last that make a difference."""
     variant: tuple[str, dict[str, Any]] = ("", {})
@@ -85,7 +85,7 @@ MODELS = {
 
 @dataclass(frozen=True)
 class OfModels(Measurement):
-    """What measurements of training steps have in common."""
+    """Base of all measurements of training steps."""
 
     models: tuple[str, ...] = tuple(MODELS)
     """Models to measure."""

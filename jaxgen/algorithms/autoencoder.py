@@ -24,7 +24,7 @@ Params = Tree
 
 @dataclass(frozen=True)
 class Config:
-    """What fixes shapes and programs; a new value compiles anew."""
+    """Static settings: they fix shapes and programs, and a new value compiles again."""
 
     image_shape: tuple[int, int, int] = (28, 28, 1)
     """(H, W, C) of one image; the experiments take it from the data."""

@@ -1,7 +1,7 @@
 """Decoded images kept as plain arrays, so that only the first start on a data set decodes it.
 
 One `.npz` a split, written under a temporary name and renamed, read without pickle, and believed only if the SHA-256
-inside fits what was read. A damaged file is said so and built again; a disk that refuses the cache costs a warning.
+inside fits what was read. A damaged file is reported and built again; a disk that refuses the cache costs a warning.
 """
 
 import hashlib
@@ -97,7 +97,7 @@ def _path(folder: Path, stem: str, split: str) -> Path:
 
 
 def _read(folder: Path, stem: str, key: dict[str, Any]) -> Dataset | None:
-    """The data set cached in `folder`, None if it is not there, of another key, or damaged (which is said)."""
+    """The data set cached in `folder`, None if it is not there, of another key, or damaged (which is reported)."""
     splits = {}
     for name in SPLITS:
         path = _path(folder, stem, name)

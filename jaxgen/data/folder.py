@@ -32,7 +32,7 @@ def load(path: Path, size: int, test_fraction: float, skip_broken: bool) -> Data
 
 
 def stream(path: Path, size: int, test_fraction: float) -> Dataset:
-    """The same, but training images are decoded when they are asked for, each time anew."""
+    """The same, but training images are decoded when they are asked for, again each time."""
     classes, _ = _list(path)
     files = [file for members in classes.values() for file in members]
     labels = np.repeat(np.arange(len(classes), dtype=np.int32), [len(members) for members in classes.values()])

@@ -96,7 +96,7 @@ def noise(dice: Dice, rows: int, columns: int, size: int) -> Array:
 
 
 def surroundings(dice: Dice, x: Array, y: Array) -> Array:
-    """What lies far behind (3, S, S): two colors, cloudy, with blades below and blurred spots of light."""
+    """The background (3, S, S): two colors, cloudy, with blades below and blurred spots of light."""
     size = len(x)
     above, below, spot = (dice.row(SETTINGS) * dice(0.92, 1.08, (3, 3)))[..., None, None]
     cloud = 0.6 * noise(dice, 4, 4, size) + 0.4 * noise(dice, 9, 9, size)

@@ -28,7 +28,7 @@ class View(NamedTuple):
 
 
 class Paint(NamedTuple):
-    """What lies over a picture: `rgb` (3, S, S) and its opacity `alpha` (S, S)."""
+    """A layer over a picture: `rgb` (3, S, S) and its opacity `alpha` (S, S)."""
 
     rgb: Array
     alpha: Array

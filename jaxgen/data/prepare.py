@@ -66,7 +66,7 @@ def _cannot(name: str, data_dir: Path, reason: str) -> UserError:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, in a few words."""
+    """The error in a few words."""
     import requests
 
     if isinstance(error, requests.RequestException) and error.request is not None:

@@ -10,7 +10,7 @@ from jaxgen.runs import machine
 
 
 def describe() -> dict[str, str]:
-    """What numbers depend on, by name."""
+    """Everything that numbers depend on, by name."""
     versions = {name: metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy")}
     found = [f"{device.platform}:{device.id} {device.device_kind}" for device in jax.devices()]
     return {

@@ -1,4 +1,4 @@
-"""What jaxgen itself computes, by the compiled float32 program and in float64: steps, evaluations, likelihoods.
+"""jaxgen's own steps, evaluations and likelihoods, by the compiled float32 program and in float64.
 
 At the sizes people use and with more than 32,768 rows. The parameters are random, not trained, and an optimizer's
 epsilon is large: its division by the size of a gradient would turn the rounding of the smallest ones into a difference

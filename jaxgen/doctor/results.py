@@ -8,7 +8,7 @@ Status = Literal["ok", "WRONG", "known", "failed"]
 
 
 class Result(NamedTuple):
-    """What a check came to."""
+    """The outcome of a check."""
 
     name: str
     status: Status

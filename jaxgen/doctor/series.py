@@ -79,7 +79,7 @@ def run(
 ) -> list[Result]:
     """Results of the checks, with `full` of the slow ones too.
 
-    `begin` is told what is tested, `report` of each result as soon as it is known.
+    `begin` is called with what is tested, `report` with each result as soon as it is known.
     """
     first = start()
     begin(first.hello["head"])

@@ -1,4 +1,4 @@
-"""What several processes of one run tell each other: what the first one has, and what all agree on between chunks."""
+"""Messages between the processes of one run: what the first one has, and what all agree on between chunks."""
 
 import json
 import zlib
@@ -31,8 +31,8 @@ def agree(steps: int, received: int | None, due: bool) -> tuple[int, int | None,
     """The first process's number of steps and whether its checkpoint is due; a signal that any has received."""
     if not are_several():
         return steps, received, due
-    told = np.asarray(multihost_utils.process_allgather(np.array([steps, received or 0, due], np.int32)))
-    return int(told[0, 0]), int(told[:, 1].max()) or None, bool(told[0, 2])
+    gathered = np.asarray(multihost_utils.process_allgather(np.array([steps, received or 0, due], np.int32)))
+    return int(gathered[0, 0]), int(gathered[:, 1].max()) or None, bool(gathered[0, 2])
 
 
 def check_same(parts: Mapping[str, Any]) -> None:

@@ -31,17 +31,17 @@ class Keys(NamedTuple):
 
 
 class Carry(NamedTuple):
-    """What goes from chunk to chunk and into a checkpoint."""
+    """Everything that goes from chunk to chunk and into a checkpoint."""
 
     state: State
-    sums: Float[Array, " metrics"]
-    """Metrics summed over the logging interval in progress."""
+    sums: Tree
+    """Metrics summed over the logging interval in progress: an array in the programs, by name where it is kept."""
     first_bad: Int[Array, ""]
     """First step whose metrics were not finite, -1 while there is none."""
 
 
 class Chunk(NamedTuple):
-    """What a chunk hands to the host."""
+    """The results of a chunk that the host sees."""
 
     rows: Float[Array, "rows metrics"]
     """Metric sums of the logging intervals the chunk completed, in order."""

@@ -40,7 +40,7 @@ def completed(members: Members, complete: Callable[[Any], Any]) -> Members:
 
 
 def keys(members: Members) -> loop.Keys:
-    """The members' keys, stacked; member i's are those of its lone run."""
+    """The members' keys, stacked; member i's are those of its run alone."""
     return jax.tree.map(lambda *k: jnp.stack(k), *(loop.keys(seed) for seed in members.seeds))
 
 
@@ -74,7 +74,7 @@ def spread(function: Callable[..., Any], stacked: tuple[bool, ...], count: int) 
 def _each(function: Callable[..., Any], stacked: tuple[bool, ...]) -> Callable[..., Any]:
     """`function` of the members of one device: all at once by `vmap`; on a processor one after the other.
 
-    There a member alone has the caches to itself, and each runs the very program of its lone run.
+    There a member alone has the caches to itself, and each runs the very program of its run alone.
     """
     if jax.default_backend() != "cpu":
         return jax.vmap(function, tuple(0 if one else None for one in stacked))

@@ -1,6 +1,6 @@
 """One run on many devices: each has its share of the data and of every batch, and all hold the same state.
 
-The chunk runs under `shard_map`; the algorithm's step averages gradients over `AXIS`, and nothing else is said between
+The chunk runs under `shard_map`; the algorithm's step averages gradients over `AXIS`, and nothing else is sent between
 devices but the images of a batch. Parts of a state may be divided among devices too, as environments are: see
 `Traits.divided_axes`.
 """
@@ -39,7 +39,7 @@ def mesh(devices: int) -> Mesh | None:
 
 
 def check_config(algorithm: Algorithm, config: Any, devices: int) -> None:
-    """Refuses what cannot be shared out evenly, as the numbers would depend on the devices.
+    """Refuses what does not divide evenly, as the numbers would depend on the devices.
 
     `Traits.divided` names the settings that must be a multiple of the devices, and how many of each must stay together.
     """
@@ -53,7 +53,7 @@ def check_config(algorithm: Algorithm, config: Any, devices: int) -> None:
 
 
 def carry_specs(algorithm: Algorithm, carry: loop.Carry) -> loop.Carry:
-    """Where the carry lies: on all devices alike, but for what the algorithm has shared out."""
+    """Where the carry lies: on all devices alike, except what the algorithm divides."""
     whole = jax.tree.map(lambda _: P(), carry)
     if algorithm.TRAITS.divided_axes is None:
         return whole

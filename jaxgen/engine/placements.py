@@ -4,7 +4,7 @@ A placement knows the run's keys, puts arrays where the programs want them, spre
 back to where this process can read them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -42,6 +42,8 @@ class Placement(Protocol):
     mesh: Mesh | None
     """The devices that a batch is divided over, of one that is."""
     members: Members | None
+    programs: Hashable
+    """Everything about the placement that compiled programs depend on."""
 
     def put(self, tree: Tree) -> Tree:
         """Numbers that every process knows, where the programs want them."""
@@ -53,7 +55,7 @@ class Placement(Protocol):
         """The functions of one run on one device as those of this placement."""
 
     def template(self, carry: Tree) -> Tree:
-        """What a carry is restored into."""
+        """Shapes, types and placements that a carry is restored into."""
 
     def resume(self, carry: Tree, places: Tree | None) -> Tree:
         """A restored carry, where the programs want it."""
@@ -74,6 +76,7 @@ class Single:
     axis_name: str | None = None
     mesh: Mesh | None = None
     members: Members | None = None
+    programs: Hashable = None
 
     def __init__(self, seed: int) -> None:
         self.keys = loop.keys(seed)
@@ -109,6 +112,7 @@ class Many(Single):
     def __init__(self, members: Members) -> None:
         self.members = members
         self.keys = members_lib.keys(members)
+        self.programs = len(members.seeds), members_lib.mesh(len(members.seeds))
 
     def spread(self, algorithm: Algorithm, functions: Functions, hparams: Tree, streamed: bool) -> Functions:
         spread = partial(members_lib.spread, count=len(self.members.seeds))  # type: ignore[union-attr]
@@ -130,6 +134,7 @@ class Divided(Single):
     def __init__(self, seed: int, mesh: Mesh) -> None:
         self.mesh: Mesh = mesh
         self.keys = parallel.place(loop.keys(seed), mesh)
+        self.programs = mesh
 
     def put(self, tree: Tree) -> Tree:
         return parallel.place(tree, self.mesh)

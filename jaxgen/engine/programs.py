@@ -1,8 +1,10 @@
 """The compiled functions of a run, and the arrays they are called with."""
 
 import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,23 @@ from jaxgen.engine.streaming import Stream
 
 ROWS = 128
 """Logging intervals one chunk can hand back."""
+KEPT = 8
+"""Sets of programs kept in memory for the next run that can use them."""
+
+
+class Compiled(NamedTuple):
+    """Executables of one algorithm, configuration, placement and shape of data; numbers are their arguments."""
+
+    start: Callable[..., Any]
+    chunk: Callable[..., Any]
+    evaluate: Callable[..., Any]
+    metrics: tuple[str, ...]
+    """Names of the metrics of a step, in the order of a chunk's columns."""
+    places: Tree | None
+    """Where a carry lies."""
+
+
+_kept: OrderedDict[Hashable, Compiled] = OrderedDict()
 
 
 class Programs:
@@ -30,9 +49,7 @@ class Programs:
         stream: Stream | None = None,
     ) -> None:
         self.seconds = 0.0
-        """What compilation took."""
-        self.metrics: tuple[str, ...] = ()
-        """Names of the metrics of a step, in the order of a chunk's columns."""
+        """Seconds that compilation took."""
         self.placement, self.stream, self.keys = placement, stream, placement.keys
         self._algorithm, self._config, self._log_every = algorithm, config, log_every
         self._shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), data[0])
@@ -47,15 +64,39 @@ class Programs:
         self._data = train, placement.put(data[1])
 
     def compile(self, hparams: Tree) -> None:
-        """Compile for hyperparameters of these shapes: scalars, or stacked ones where there are members."""
+        """Compile for hyperparameters of these shapes: scalars, or stacked ones where there are members.
+
+        A run like an earlier one of this process, with other numbers, has its programs.
+        """
         began = time.perf_counter()
+        self.hparams = self.placement.put(jax.tree.map(jnp.float32, hparams))
+        like = self._like()
+        self._compiled = _kept.pop(like) if like in _kept else self._compile()
+        _kept[like] = self._compiled
+        while len(_kept) > KEPT:
+            _kept.popitem(last=False)
+        self.seconds = time.perf_counter() - began
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics of a step, in the order of a chunk's columns."""
+        return self._compiled.metrics
+
+    def _like(self) -> Hashable:
+        """Everything that the programs depend on."""
+        algorithm, block = self._algorithm, None if self.stream is None else self.stream.steps
+        leaves, structure = jax.tree.flatten((self._data, self.hparams))
+        shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
+        functions = algorithm, algorithm.init, algorithm.step, algorithm.evaluate
+        return functions, self._config, self._log_every, block, self.placement.programs, structure, shapes
+
+    def _compile(self) -> Compiled:
         algorithm, config, (train, test), placement = self._algorithm, self._config, self._data, self.placement
-        self.hparams = placement.put(jax.tree.map(jnp.float32, hparams))
         key, of_one = placement.one((self.keys.init, self.hparams))
-        self.metrics = loop.metric_names(algorithm, key, of_one, self._shapes, config)
+        metrics = loop.metric_names(algorithm, key, of_one, self._shapes, config)
         axis: dict[str, Any] = {} if placement.axis_name is None else {"axis_name": placement.axis_name}
         functions = Functions(
-            partial(loop.start, algorithm, config=config, metrics=len(self.metrics)),
+            partial(loop.start, algorithm, config=config, metrics=len(metrics)),
             partial(
                 loop.run_chunk,
                 algorithm=algorithm,
@@ -67,22 +108,23 @@ class Programs:
             ),
             partial(algorithm.evaluate, config=config, **axis),
         )
-        start, chunk, evaluate, self._places = placement.spread(
-            algorithm, functions, self.hparams, self.stream is not None
-        )
+        start, chunk, evaluate, places = placement.spread(algorithm, functions, self.hparams, self.stream is not None)
         carry = jax.eval_shape(start, self.keys.init, self.hparams)
-        if self._places is not None:
-            carry = jax.tree.map(lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), carry, self._places)
+        if places is not None:
+            carry = jax.tree.map(lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), carry, places)
         bound = placement.put(np.int32(0))
-        start, chunk = jax.jit(start, out_shardings=self._places), jax.jit(chunk, donate_argnums=0)
-        self._start = start.lower(self.keys.init, self.hparams).compile()
-        self._chunk = chunk.lower(carry, self.keys, self.hparams, train, bound, bound).compile()
-        self._evaluate = jax.jit(evaluate).lower(carry.state, test, self.keys.evaluate, self.hparams).compile()
-        self.seconds = time.perf_counter() - began
+        start, chunk = jax.jit(start, out_shardings=places), jax.jit(chunk, donate_argnums=0)
+        return Compiled(
+            start.lower(self.keys.init, self.hparams).compile(),
+            chunk.lower(carry, self.keys, self.hparams, train, bound, bound).compile(),
+            jax.jit(evaluate).lower(carry.state, test, self.keys.evaluate, self.hparams).compile(),
+            metrics,
+            places,
+        )
 
     def start(self) -> loop.Carry:
         """The state before the first step."""
-        return self._start(self.keys.init, self.hparams)
+        return self._compiled.start(self.keys.init, self.hparams)
 
     def initial(self) -> Tree:
         """One run's state before the first step, made by this process alone, to be looked at."""
@@ -90,20 +132,20 @@ class Programs:
         return jax.jit(partial(self._algorithm.init, config=self._config))(key, hparams)
 
     def template(self, carry: loop.Carry) -> loop.Carry:
-        """What a carry is restored into."""
+        """Shapes, types and placements that a carry is restored into."""
         return self.placement.template(carry)
 
     def resume(self, carry: loop.Carry) -> loop.Carry:
         """A restored carry, where the programs want it."""
-        return self.placement.resume(carry, self._places)
+        return self.placement.resume(carry, self._compiled.places)
 
     def chunk(self, carry: loop.Carry, first: int, last: int) -> tuple[loop.Carry, loop.Chunk]:
         """Steps `first` to `last` (exclusive); the carry is donated, the chunk comes to the host."""
         bounds = (self.placement.put(np.int32(bound)) for bound in (first, last))
         data = self._data[0] if self.stream is None else self.stream.block(first)
-        carry, chunk = self._chunk(carry, self.keys, self.hparams, data, *bounds)
+        carry, chunk = self._compiled.chunk(carry, self.keys, self.hparams, data, *bounds)
         return carry, jax.device_get(chunk)
 
     def evaluate(self, carry: loop.Carry) -> dict[str, np.ndarray]:
         """The evaluation's metrics, each a number or one a member."""
-        return jax.device_get(self._evaluate(carry.state, self._data[1], self.keys.evaluate, self.hparams))
+        return jax.device_get(self._compiled.evaluate(carry.state, self._data[1], self.keys.evaluate, self.hparams))

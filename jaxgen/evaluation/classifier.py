@@ -148,7 +148,7 @@ def _tensors(params: Any) -> dict[str, np.ndarray]:
 
 
 def _header(classifier: Classifier) -> dict[str, str]:
-    """What is known about a classifier besides its weights, hash and file, each value as JSON."""
+    """Facts about a classifier besides its weights, with its hash and file, each value as JSON."""
     about = {name: getattr(classifier, name) for name in ABOUT}
     return {"jaxgen_features": FORMAT, **{name: json.dumps(value) for name, value in about.items()}}
 

@@ -1,4 +1,4 @@
-"""What a model's codes hold: which latents are used, how much each tells, and whether classes can be told apart."""
+"""A model's codes: which latents are used, how much each tells, and whether they separate the classes."""
 
 from typing import Any, NamedTuple
 

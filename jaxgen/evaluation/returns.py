@@ -1,4 +1,4 @@
-"""What many seeds reached: robust means over them with their error, and whether they stay there.
+"""Returns over many seeds: robust means with their error, and whether the seeds stay there.
 
 Agarwal et al., Deep reinforcement learning at the edge of the statistical precipice, NeurIPS 2021: the interquartile
 mean over seeds, its 95 % interval by the percentile bootstrap.

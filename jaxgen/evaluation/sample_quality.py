@@ -76,7 +76,7 @@ def kernel_distances(
 ) -> Float[np.ndarray, " blocks"]:
     """Unbiased squared maximum mean discrepancies with kernel (x.y / d + 1)^3, of disjoint blocks of `size` of each.
 
-    Binkowski et al., Demystifying MMD GANs, ICLR 2018. There the blocks are drawn anew from the same images, and their
+    Binkowski et al., Demystifying MMD GANs, ICLR 2018. There the blocks are drawn again from the same images, and their
     spread is no standard error; disjoint blocks are independent, so that of their mean is spread / sqrt(blocks).
     Which images share a block is drawn by a fixed key: a split may be sorted by class.
     """

@@ -67,7 +67,7 @@ def use_compilation_cache() -> None:
 def keep_freed_memory() -> None:
     """Lets the allocator keep what it frees, and on huge pages: XLA asks for the same large buffers again and again.
 
-    By default glibc gives each one back to the kernel and has the next one's pages, 4 KiB each, zeroed anew, which can
+    By default glibc gives each one back to the kernel and has the next one's pages, 4 KiB each, zeroed again, which can
     take longer than the arithmetic on them. Changes no number; does nothing on other systems or where the environment
     variables of glibc's malloc are set.
     """

@@ -20,7 +20,7 @@ def place(cpu_devices: int | None, members: int, shares: int = 1, small_operatio
     """Makes the devices of a run of so many members or shares of a batch, as `RunSettings.cpu_devices` has it.
 
     None means what is fastest: one single-threaded device a core (no more than members) where there are many members,
-    one a share where a batch is shared out; for any other lone run the whole processor as one device, or one thread if
+    one a share where a batch is divided; for any other single run the whole processor as one device, or one thread if
     it is made of `small_operations`. Devices that have been chosen otherwise (JAX_NUM_CPU_DEVICES, XLA_FLAGS, an
     earlier call) are then left as they are; a number of one's own is refused if it comes too late.
     """

@@ -68,4 +68,6 @@ def show(experiment: Experiment[Any, Any], run: Run[Any, Any]) -> None:
     print(f"finished: {numbers}  trained {run.train_seconds:.1f} s, compiled {run.compile_seconds:.1f} s")
     if experiment.describe is not None:
         print(experiment.describe(result))
-    print(f"figures in {run.directory / 'figures'}")
+    figures = run.directory / "figures"
+    drawn = [figures / name for name in experiment.pictures if (figures / name).exists()]
+    print(f"figures in {figures}" + (f"; look at {drawn[0]}" if drawn else ""))

@@ -64,7 +64,7 @@ def silence() -> Iterator[None]:
 
 @contextmanager
 def together() -> Iterator[None]:
-    """What ends one process inside, ends it at once: the others notice, and end within `run.heartbeat_timeout` seconds.
+    """An error inside one process ends it at once: the others notice, and end within `run.heartbeat_timeout` seconds.
 
     Otherwise it would wait at its exit for others that wait for it. JAX aborts a process that has lost the others; a
     last line then says so in place of a core dump.
@@ -89,7 +89,7 @@ _KEPT: list[Any] = []
 
 
 def _say_at_abort(message: str) -> None:
-    """What stands last on the terminal when JAX's own threads abort the process."""
+    """The last line on the terminal when JAX's own threads abort the process."""
     handler = _AT_ABORT(lambda number: _leave(f"error: {message}", 1))
     libc = ctypes.CDLL(None)
     libc.signal.argtypes, libc.signal.restype = [ctypes.c_int, _AT_ABORT], ctypes.c_void_p

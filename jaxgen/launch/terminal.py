@@ -1,4 +1,4 @@
-"""What a run shows on a terminal."""
+"""A run's output on a terminal."""
 
 import itertools
 import sys

@@ -28,12 +28,12 @@ class Losses(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """What a Bernoulli discriminator is told is the probability of "real"; smoothed labels lie inside (0, 1)."""
+    """The target probability of "real" for a Bernoulli discriminator; smoothed labels lie inside (0, 1)."""
 
     real: float | Array = 1.0
     fake: float | Array = 0.0
     generator: float | Array = 1.0
-    """What the generator wants to hear of its images."""
+    """The probability of "real" that the generator aims at for its images."""
 
 
 PLAIN = Targets()

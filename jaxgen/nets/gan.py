@@ -32,7 +32,7 @@ LAYOUTS: dict[str, conv.Layout] = {FLOWER: "HWNC", SMALL: "CHWN"}
 
 
 class _Net(nn.Module):
-    """What all six share: leaky relu and dropout after a hidden layer, and the two ways to look at a class."""
+    """Base of all six: leaky relu and dropout after a hidden layer, and the two ways to use a class."""
 
     widths: tuple[int, ...] = ()
     slope: float = 0.3
@@ -106,7 +106,7 @@ def check_conv_image_shape(image_shape: ImageShape) -> None:
 
 
 class _ConvNet(_Net):
-    """What the four convolutional nets share; between their mouths images lie in `layout` (`Turned`)."""
+    """Base of the four convolutional nets; between input and output images lie in `layout` (`Turned`)."""
 
     layout: conv.Layout = "HWNC"
 

@@ -21,13 +21,13 @@ ANGLES, VELOCITIES = (-12.0, 12.0), (-3.0, 3.0)
 
 def draw(snapshot: Snapshot) -> None:
     """Writes the learning curves and what belongs to the environment."""
-    rows = snapshot.rows if snapshot.population is None else snapshot.population.rows
+    rows = snapshot.rows if snapshot.many is None else snapshot.many.rows
     draw_curves(snapshot.directory / "returns.png", rows, snapshot.config)
     if snapshot.config.environment == "CartPole-v1":
         _draw_episode(snapshot)
         _draw_values(snapshot)
     if snapshot.config.episodes:
-        state = snapshot.state if snapshot.population is None else snapshot.population.state
+        state = snapshot.state if snapshot.many is None else snapshot.many.state
         _draw_scores(snapshot, np.atleast_2d(state.episodes.scores), np.atleast_1d(state.episodes.finished))
 
 
@@ -99,7 +99,7 @@ def _draw_scores(snapshot: Snapshot, scores: np.ndarray, finished: np.ndarray) -
 
 def summarize(snapshot: Snapshot, result: dict[str, Any]) -> dict[str, Any]:
     """Returns over seeds, environment steps, and the scores of the first seed's counted episodes."""
-    rows = snapshot.rows if snapshot.population is None else snapshot.population.rows
+    rows = snapshot.rows if snapshot.many is None else snapshot.many.rows
     _, evaluations = series(rows, "test/return")
     found = {
         "environment_steps": environment_steps(snapshot.step, snapshot.config),

@@ -81,7 +81,7 @@ def _draw_nearest(snapshot: Snapshot, noise: Array, labels: Array) -> None:
 
 def summarize(snapshot: Snapshot, result: dict[str, Any]) -> dict[str, Any]:
     """Both losses' means over all steps since the start, after each epoch (the chapter's figures)."""
-    if snapshot.population is not None:
+    if snapshot.many is not None:
         return {}
     generator, discriminator = (running_means(snapshot.rows, name) for name in LOSSES)
     table = []

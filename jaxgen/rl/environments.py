@@ -1,7 +1,7 @@
 """Environments that run on the device: the one module that touches gymnax.
 
 gymnax is imported when an environment is first made, for that takes seconds. Observations and rewards are float32
-whatever the environment gives; an episode that is over starts anew by itself.
+whatever the environment gives; an episode that is over starts again by itself.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,7 @@ class EnvState(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """What one step of N copies brought."""
+    """The result of one step of N copies."""
 
     reward: Float[Array, " n"]
     observation: Float[Array, " n *shape"]
@@ -101,7 +101,7 @@ def play(
 ) -> tuple[Float[Array, " n"], Float[Array, "t n *shape"]]:
     """Returns of fresh episodes played by a policy side by side, and what was seen in them (zeros once over).
 
-    With `axis_name` each device plays its share of them, has seen those, and is told of all returns.
+    With `axis_name` each device plays its share of them, sees those, and gets all returns.
     """
     reset_key, step_key = jax.random.split(key)
     start = reset(environment, collectives.local_shard(jax.random.split(reset_key, episodes), axis_name))

@@ -24,7 +24,7 @@ class Transition(NamedTuple):
     action: Int[Array, "*rows e"]
     reward: Float[Array, "*rows e"]
     next_observation: Float[Array, "..."]
-    """What the step led to: where the episode is over its last observation, not the next one's first."""
+    """The observation after the step: at the end of an episode its last one, not the next one's first."""
     terminated: Bool[Array, "*rows e"]
     done: Bool[Array, "*rows e"]
     """Terminated, or cut at the time limit."""

@@ -1,11 +1,12 @@
 """Checkpoints: orbax writes them (asynchronously, atomically), we say what must be in them.
 
-A checkpoint holds the arrays by name and a JSON item with the SHA-256 of each array, committed together. At restore
-every array is hashed again, because orbax reads flipped bits without a word. A step that cannot be read is set aside
-as `damaged-N` and the one before it is taken.
+A checkpoint holds the arrays by name and a manifest, a JSON item with the SHA-256 of each array and of itself,
+committed together. At restore everything is hashed again, because orbax reads flipped bits without a word. A step that
+cannot be read is set aside as `damaged-N` and the one before it is taken.
 """
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -30,6 +31,21 @@ def _entry(leaf: np.ndarray) -> dict[str, Any]:
 
 def _struct(entry: dict[str, Any]) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(tuple(entry["shape"]), entry["dtype"])
+
+
+def _sealed(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest with its format and its own SHA-256."""
+    manifest = {**manifest, "format": renamed.FORMAT}
+    digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+    return {**manifest, "sha256": digest}
+
+
+def _check_seal(manifest: dict[str, Any]) -> None:
+    """Raises `OSError` for a damaged manifest; those of format 0 have no seal."""
+    if manifest.keys() & {"format", "sha256"}:
+        inner = {name: value for name, value in manifest.items() if name not in ("format", "sha256")}
+        if manifest != _sealed(inner):
+            raise OSError("its manifest does not have its SHA-256")
 
 
 def _as_recorded(record: dict[str, Any]) -> dict[str, jax.ShapeDtypeStruct]:
@@ -105,13 +121,13 @@ class Checkpoints:
         needed = sum(leaf.nbytes for leaf in arrays.values()) + 2**20
         if shutil.disk_usage(self._directory).free < needed:  # before orbax starts: its threads do not fail quietly
             raise self._cannot_write(OSError(f"the disk is full, {needed // 2**20 + 1} MiB are needed"))
-        record = {
+        manifest = {
             "arrays": {name: _entry(leaf) for name, leaf in arrays.items()},
             "best": {"step": self._policy.best, "score": self.best_score},
             "meta": meta,
         }
         args = self._ocp.args
-        composite = args.Composite(arrays=args.StandardSave(arrays), manifest=args.JsonSave(record))
+        composite = args.Composite(arrays=args.StandardSave(arrays), manifest=args.JsonSave(_sealed(manifest)))
         try:
             self._manager.save(step, args=composite)
         except (OSError, ValueError) as error:
@@ -159,10 +175,15 @@ class Checkpoints:
     def _read(self, step: int, structure: Callable[[dict[str, Any]], Tree]) -> tuple[Tree, dict[str, Any]]:
         args = self._ocp.args
         record = self._manager.restore(step, args=args.Composite(manifest=args.JsonRestore()))["manifest"]
-        like = structure(record)
+        _check_seal(record)
+        like, entries = structure(record), record["arrays"]
         wanted = named_leaves(like)
-        stored = {renamed.array(name): name for name in record["arrays"]}
-        kinds = {new: (tuple(record["arrays"][n]["shape"]), record["arrays"][n]["dtype"]) for new, n in stored.items()}
+        stored = {renamed.array(name): name for name in entries}
+        kinds = {new: (tuple(entries[old]["shape"]), entries[old]["dtype"]) for new, old in stored.items()}
+        sums = renamed.parts_of_sums(stored, wanted)
+        if sums:
+            shape, kind = kinds.pop("sums")
+            kinds |= dict.fromkeys(sums[: shape[-1]], (shape[:-1], kind))
         for name in sorted(wanted.keys() | kinds.keys()):
             now = (wanted[name].shape, str(wanted[name].dtype)) if name in wanted else None
             if kinds.get(name) != now:
@@ -170,12 +191,16 @@ class Checkpoints:
                     f"checkpoint {self._directory / str(step)} does not fit this version of the code: {name} is "
                     f"{kinds.get(name)}, expected {now}; start a run under a new name"
                 )
-        structure_of = {stored[name]: leaf for name, leaf in wanted.items()}
+        structure_of: dict[str, Any] = {stored[name]: leaf for name, leaf in wanted.items() if name not in sums}
+        if sums:
+            structure_of["sums"] = np.zeros(entries["sums"]["shape"], entries["sums"]["dtype"])
         arrays = self._manager.restore(step, args=args.Composite(arrays=args.StandardRestore(structure_of)))["arrays"]
         for name, leaf in arrays.items():
-            if _entry(np.asarray(leaf)) != record["arrays"][name]:
+            if _entry(np.asarray(leaf)) != entries[name]:
                 raise OSError(f"array {name} does not have the SHA-256 of its manifest")
-        return jax.tree.unflatten(jax.tree.structure(like), [arrays[stored[name]] for name in wanted]), record
+        found = {name: arrays[old] for name, old in stored.items()}
+        found |= {name: np.asarray(arrays["sums"])[..., i] for i, name in enumerate(sums)}
+        return jax.tree.unflatten(jax.tree.structure(like), [found[name] for name in wanted]), record
 
     def _set_aside(self, step: int, error: Exception) -> None:
         damaged, number = self._directory.parent / f"damaged-{step}", 1

@@ -1,6 +1,6 @@
 """A run directory, complete in itself.
 
-settings.json      experiment, every setting, the data set's name and version, the members of a population
+settings.json      experiment, every setting, the data set's name and version, the members, if there are many
 sessions.json      for each process that worked on it: command, versions, revision, processor, devices, options of JAX
 metrics.jsonl      one row a logging interval and one an evaluation
 checkpoints/       orbax; figures/; tensorboard/ on request
@@ -96,7 +96,7 @@ def _session(packages: Sequence[str]) -> dict[str, Any]:
 
 
 class Identity(NamedTuple):
-    """What a run is: what must be the same when it is continued."""
+    """The identity of a run: everything that must be the same when it is continued."""
 
     experiment: str
     algorithm: Algorithm
@@ -183,6 +183,13 @@ def describe(dataset: Dataset | None) -> dict[str, Any] | None:
     }
 
 
+def same_data(saved: dict[str, Any] | None, now: dict[str, Any] | None) -> bool:
+    """Whether a record describes these data; those of format 0 do not name the classes."""
+    if saved is None or now is None:
+        return saved == now
+    return {name: value for name, value in now.items() if name in saved} == saved
+
+
 def open_run(identity: Identity, data: dict[str, Any] | None, fitted: dict[str, Any]) -> RunDirectory:
     """Creates or reopens the run directory.
 
@@ -196,7 +203,7 @@ def open_run(identity: Identity, data: dict[str, Any] | None, fitted: dict[str, 
     lock = _lock(path)
     if not new:
         saved = read_record(path)
-        if saved["data"] != data:
+        if not same_data(saved["data"], data):
             raise UserError(f"{path} was trained on {saved['data']}, the data are now {data}; give another run.name")
         check_prolonged(path, fitted["hparams"], saved)
     record = {

@@ -36,7 +36,7 @@ Summarize = Callable[[Snapshot, dict[str, Any]], dict[str, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A run to be made: what it is, and who is told of it."""
+    """A run to be made: its parts, and who watches it."""
 
     experiment: str
     algorithm: Algorithm
@@ -197,7 +197,7 @@ def _run_of(task: Task, job: Job, outcome: Outcome) -> Run[Any, Any]:
 
 
 def _elsewhere(task: Task) -> Run[Any, Any]:
-    """What a process that has no directory returns of a finished run."""
+    """A finished run as a process without its directory returns it."""
     return Run(
         task.algorithm, task.settings.config, task.settings.hparams, task.settings.run.seed, 0, 1, "finished", None, []
     )

@@ -14,7 +14,7 @@ class NonFiniteError(UserError):
 
 
 class Guard:
-    """Watches for infinities and NaN: the end of a lone run, the end of one member among many."""
+    """Watches for infinities and NaN: the end of a single run, the end of one member among many."""
 
     def __init__(self, members: Members | None, warn: Callable[[str], None]) -> None:
         self._members, self._warn = members, warn

@@ -134,9 +134,9 @@ def _restored(path: Path, step: int | None = None) -> tuple[int, dict[str, np.nd
 def _rebuilt(
     path: Path, algorithm: Algorithm, config: Any, members: Members | None, seed: int, hparams: Any, arrays: Any
 ) -> loop.Carry:
-    """The carry whose arrays these are, by name."""
+    """The carry whose arrays these are, by name, without its sums."""
     key, single = jax.eval_shape(lambda: jax.random.key(seed)), jax.tree.map(jnp.float32, hparams)
-    shapes = jax.eval_shape(partial(loop.start, algorithm, config=config, metrics=1), key, single)
+    shapes = jax.eval_shape(partial(loop.start, algorithm, config=config, metrics=0), key, single)._replace(sums={})
     names = list(loop.named_leaves(shapes))
     lacking = [name for name in names if name not in arrays]
     if lacking:
@@ -144,7 +144,7 @@ def _rebuilt(
     leaves = [jnp.asarray(arrays[name]) for name in names]
     for name, leaf, shape in zip(names, leaves, jax.tree.leaves(shapes), strict=True):
         found = leaf.shape if members is None else leaf.shape[1:]
-        if name != "sums" and found != shape.shape:
+        if found != shape.shape:
             raise UserError(f"{path} does not fit this version of the code: {name} is {found}, expected {shape.shape}")
     return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
 
@@ -154,7 +154,7 @@ def _data(path: Path, data: data_lib.DataSettings, record: dict[str, Any]) -> Da
 
     dataset = data_lib.load(data)
     described = run_directory.describe(dataset)
-    if {name: value for name, value in cast(Any, described).items() if name in record} != record:
+    if not run_directory.same_data(record, described):
         raise UserError(f"{path} was trained on {record}, the data are now {described}")
     if isinstance(dataset.train, StreamedSplit):  # evaluations look at all of it, in the host's memory
         train = Split(*(jnp.asarray(x) for x in dataset.train.examples(np.arange(len(dataset.train.labels)))))

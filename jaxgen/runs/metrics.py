@@ -1,7 +1,11 @@
-"""Logged rows: JSON lines always, TensorBoard event files on request."""
+"""Logged rows: JSON lines always, TensorBoard event files on request.
+
+Each line carries the CRC-32 of what is before it in the line, so that a changed digit is seen.
+"""
 
 import json
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -10,16 +14,37 @@ from jaxgen.files import write_atomically
 Row = dict[str, Any]
 
 
-def read(path: Path) -> list[Row]:
-    """The rows of a metrics file; a half-written last line (the process was killed) is left out."""
+def to_line(row: Row) -> str:
+    """A row as a line of the file, without its end."""
+    text = json.dumps(row)
+    return f'{text[:-1]}, "crc32": "{zlib.crc32(text.encode()):08x}"}}'
+
+
+def of_line(line: str) -> Row:
+    """The row of a line; `ValueError` if the line is damaged. Lines of format 0 have no checksum."""
+    row = json.loads(line)
+    if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+        raise ValueError("no row")
+    found = row.pop("crc32", None)
+    if found is not None and found != f"{zlib.crc32(json.dumps(row).encode()):08x}":
+        raise ValueError("wrong checksum")
+    return row
+
+
+def read(path: Path, warn: Callable[[str], None] | None = None) -> list[Row]:
+    """The rows of a metrics file.
+
+    A half-written last line (the process was killed) is left out; so is a damaged one, of which `warn` is told.
+    """
     if not path.exists():
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1], 1):
         try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
+            rows.append(of_line(line))
+        except ValueError as error:
+            if warn is not None:
+                warn(f"{path}: line {number} is damaged ({error}) and left out")
     return rows
 
 
@@ -45,14 +70,21 @@ class MetricsLog:
     `earlier` are the rows of a session in this process, which has not written them.
     """
 
-    def __init__(self, path: Path | None, step: int, tensorboard: Path | None, earlier: Sequence[Row] = ()) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        step: int,
+        tensorboard: Path | None,
+        earlier: Sequence[Row] = (),
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
         self.rows: list[Row] = _kept(earlier, step)
         self._file: IO[str] | None = None
         self._events: Any = None
         if path is None:
             return
-        self.rows = _kept(read(path) or earlier, step)
-        write_atomically(path, "".join(json.dumps(row) + "\n" for row in self.rows))
+        self.rows = _kept(read(path, warn) or earlier, step)
+        write_atomically(path, "".join(to_line(row) + "\n" for row in self.rows))
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - open as long as the run
         if tensorboard is not None:
             from tensorboardX import SummaryWriter  # 0.3 s, only where asked for
@@ -63,7 +95,7 @@ class MetricsLog:
         """Adds one row: `step` and numbers whose names contain a slash, as `train/loss` (lists, one a member)."""
         self.rows.append(row)
         if self._file is not None:
-            self._file.write(json.dumps(row) + "\n")
+            self._file.write(to_line(row) + "\n")
             self._file.flush()
         if self._events is not None:
             for name, value in row.items():

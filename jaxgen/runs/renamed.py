@@ -3,6 +3,7 @@
 Format 0, of revision 5cec9fb and before, has no format number, British spellings, and a few other names.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,12 @@ def array(name: str) -> str:
         if name.startswith(old):
             return new + name.removeprefix(old)
     return name
+
+
+def parts_of_sums(stored: Collection[str], wanted: Collection[str]) -> list[str]:
+    """The names that format 1 has for the sums of metrics, which format 0 keeps in one array, in its order."""
+    by_name = sorted(name for name in wanted if name.startswith("sums."))
+    return by_name if "sums" in stored and "sums" not in wanted else []
 
 
 def _translated(value: Any) -> Any:

@@ -55,7 +55,7 @@ class Run(Generic[C, H]):
     directory: Path | None = None
     """The run directory, None for a run that has none."""
     facts: DataFacts | None = None
-    """What the configuration has adapted to."""
+    """Facts about the data that the configuration has adapted to."""
     members: Members | None = None
     signal: int | None = None
     """Of a run that one has stopped."""

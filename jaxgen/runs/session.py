@@ -26,7 +26,7 @@ from jaxgen.runs.directory import RunDirectory
 from jaxgen.runs.guard import Guard
 from jaxgen.runs.metrics import MetricsLog, Row
 from jaxgen.runs.settings import RunSettings
-from jaxgen.runs.snapshot import Population, Snapshot
+from jaxgen.runs.snapshot import MemberStates, Snapshot
 from jaxgen.runs.spans import Plan, Span, next_span
 
 Status = Literal["finished", "ended", "stopped"]
@@ -78,7 +78,7 @@ class Job(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a session leaves."""
+    """The result of a session."""
 
     status: Status
     signal: int | None
@@ -86,7 +86,7 @@ class Outcome(NamedTuple):
     step: int
     steps_per_epoch: int
     carry: loop.Carry
-    """Whole: this process can read all of it."""
+    """Whole, so that this process can read all of it; sums by name."""
     best: tuple[int, loop.Carry] | None
     """Step and carry (in the host's memory) of the best evaluation, where there is an objective."""
     rows: list[Row]
@@ -138,7 +138,8 @@ class Session:
         self.step, self.carry, seconds = self._resumed()
         events = job.directory.path / "tensorboard" if job.directory and job.run.tensorboard else None
         metrics_file = job.directory.metrics if job.directory else None
-        self.log = MetricsLog(metrics_file, self.step, events, job.start[3] if job.start else ())
+        earlier = job.start[3] if job.start else ()
+        self.log = MetricsLog(metrics_file, self.step, events, earlier, job.watcher.warned)
         members = job.placement.members
         self.clock = progress.Clock(job.run.chunk_steps, seconds, len(members.seeds) if members else 1)
         self._guard = Guard(members, job.watcher.warned)
@@ -189,7 +190,7 @@ class Session:
     def _outcome(self, status: Status, signal: int | None) -> Outcome:
         whole = self.job.placement.whole(self.carry)
         return Outcome(
-            status, signal, self.step, self.plan.per_epoch, whole, self._best, self.log.rows, self.warning,
+            status, signal, self.step, self.plan.per_epoch, self._named(whole), self._best, self.log.rows, self.warning,
             self.clock.seconds, self.programs.seconds, lambda folder: self.snapshot(folder, whole),
         )  # fmt: skip
 
@@ -198,19 +199,28 @@ class Session:
         return Checkpoints(self.job.directory.checkpoints, self.job.run.keep, self._spacing, self.job.watcher.warned)
 
     def _resumed(self) -> tuple[int, loop.Carry, float]:
-        """Steps done, carry, seconds trained; all processes are told what the first one has saved."""
+        """Steps done, carry, seconds trained; all processes get what the first one has saved."""
         programs, carry = self.programs, self.programs.start()
         if self.job.start is not None:
             step, carry, seconds, _ = self.job.start
-            return step, programs.resume(jax.tree.map(lambda x: x.copy(), carry)), seconds
-        template = programs.template(carry)
+            return step, programs.resume(self._in_order(jax.tree.map(lambda x: x.copy(), carry))), seconds
+        template = self._named(programs.template(carry))
         restored = self._checkpoints.restore(template) if self._checkpoints else None
-        told = [0, 0] if restored is None else [1, restored[0]]
-        found, step = (int(number) for number in hosts.from_first(np.array(told, np.int32)))
+        sent = [0, 0] if restored is None else [1, restored[0]]
+        found, step = (int(number) for number in hosts.from_first(np.array(sent, np.int32)))
         if not found:
             return 0, carry, 0.0
-        carry = programs.resume(hosts.from_first(restored[1] if restored else template))
+        carry = programs.resume(self._in_order(hosts.from_first(restored[1] if restored else template)))
         return step, carry, restored[2]["train_seconds"] if restored else 0.0
+
+    def _named(self, carry: loop.Carry) -> loop.Carry:
+        """A whole carry with its sums by name, as it is kept."""
+        sums = np.asarray(carry.sums)
+        return carry._replace(sums={name: sums[..., i] for i, name in enumerate(self.programs.metrics)})
+
+    def _in_order(self, carry: loop.Carry) -> loop.Carry:
+        """The inverse of `_named`."""
+        return carry._replace(sums=np.stack([carry.sums[name] for name in self.programs.metrics], -1))
 
     def _log(self, span: Span, table: np.ndarray, seconds: float) -> None:
         steps = span.last - span.first
@@ -235,7 +245,7 @@ class Session:
             return
         score = lower_is_better(objective, row[objective.metric])
         if score < self._best_score:
-            carry = jax.device_get(self.job.placement.whole(self.carry))
+            carry = self._named(jax.device_get(self.job.placement.whole(self.carry)))
             self._best_score, self._best = score, (self.step, carry)
             self._unsaved_best = self.step, carry, score
 
@@ -250,7 +260,7 @@ class Session:
             step, carry, score = self._unsaved_best
             self._checkpoints.save(step, carry, meta, score)
             self._unsaved_best = None
-        self._checkpoints.save(self.step, whole, meta)
+        self._checkpoints.save(self.step, self._named(whole), meta)
         self.clock.saved(time.perf_counter() - began)
 
     def _draw(self, folder: str) -> None:
@@ -271,7 +281,7 @@ class Session:
             job.config,
             job.dataset,
             rows if members is None else [progress.of_first(row) for row in rows],
-            None if members is None else Population(members, whole.state, rows),
+            None if members is None else MemberStates(members, whole.state, rows),
             self.step,
             self.plan.per_epoch,
         )

@@ -16,33 +16,38 @@ C = TypeVar("C")
 H = TypeVar("H")
 
 
+def free(default: T) -> T:
+    """A setting that changes no number of a run (beyond rounding), and may differ when it is continued."""
+    return cast(T, field(default=default, metadata={"free": True}))
+
+
 @dataclass(frozen=True)
 class RunSettings:
     """How long a run is, where it goes, and what it leaves behind."""
 
     name: str | None = None
     """Run directory; a new name starts a run, an existing one continues it. Default: script's name and a number."""
-    root: Path = Path("runs")
+    root: Path = free(Path("runs"))
     """Folder of all run directories."""
     seed: int = 0
     """Root of everything random in the run."""
     seeds: int = 1
     """Runs in one program, with seeds `seed`, `seed` + 1, ...; above 1 every metric is a list, one number a run."""
-    cpu_devices: int | None = None
+    cpu_devices: int | None = free(None)
     """Single-threaded devices the processor is cut into, which members (`seeds`) or a batch's shares (`devices`) are
     spread over; 0: one device with all threads. Default: with many members one a core, else as many as `devices`."""
-    devices: int = 1
-    """Devices each batch is shared out over; 0: all there are. May change when a run is continued: numbers then agree
+    devices: int = free(1)
+    """Devices each batch is divided over; 0: all there are. May change when a run is continued: numbers then agree
     to rounding with those of the uninterrupted run, no longer bit for bit. Several processes use all of theirs."""
-    distributed: bool = False
+    distributed: bool = free(False)
     """Work on the run with the other processes that Slurm, Open MPI, Kubernetes or a Cloud TPU has started."""
-    coordinator: str | None = None
+    coordinator: str | None = free(None)
     """Where no such environment says it: host:port at which process 0 awaits the others."""
-    processes: int = 1
+    processes: int = free(1)
     """With coordinator: how many processes there are."""
-    process: int = 0
+    process: int = free(0)
     """With coordinator: which of them this is, from 0."""
-    heartbeat_timeout: int = 60
+    heartbeat_timeout: int = free(60)
     """Seconds after which a silent process is taken for lost, and the others stop."""
     epochs: int = 5
     """Passes over the training split; may be raised to go on with a finished run."""
@@ -50,17 +55,17 @@ class RunSettings:
     """Steps averaged into one logged row; 0: a tenth of an epoch."""
     evaluate_every: int = 1
     """Epochs between evaluations on the test split."""
-    draw_every: int = 0
+    draw_every: int = free(0)
     """Epochs between figures; 0: only at the end."""
-    save_every: int = 0
+    save_every: int = free(0)
     """Epochs between checkpoints; 0: by time, so that they take a tenth of the training at most."""
-    keep: int = 3
+    keep: int = free(3)
     """Newest checkpoints kept, besides the best one and some twenty at even steps."""
-    chunk_steps: int = 0
+    chunk_steps: int = free(0)
     """Steps in one call of the compiled loop; 0: about a second's worth. Changes no number."""
-    tensorboard: bool = False
+    tensorboard: bool = free(False)
     """Also write TensorBoard event files."""
-    progress: bool = True
+    progress: bool = free(True)
     """Show a progress bar (on a terminal)."""
 
 
@@ -75,25 +80,6 @@ class Settings(Generic[C, H]):
     """None: the algorithm takes no data, or they are arrays of a person's own."""
     preset: str | None = None
     """Name of the preset that the settings started from."""
-
-
-FREE = (
-    "run.root",
-    "run.cpu_devices",
-    "run.devices",
-    "run.distributed",
-    "run.coordinator",
-    "run.processes",
-    "run.process",
-    "run.heartbeat_timeout",
-    "run.draw_every",
-    "run.save_every",
-    "run.keep",
-    "run.chunk_steps",
-    "run.tensorboard",
-    "run.progress",
-)
-"""Settings that change no number of a run (run.devices: beyond rounding), and may differ when it is continued."""
 
 
 def validate(run: RunSettings) -> None:
@@ -125,7 +111,7 @@ def _validate_processes(run: RunSettings) -> None:
 
 
 def facts(dataset: Dataset) -> DataFacts:
-    """What a configuration may adapt to."""
+    """Facts about the data that a configuration may adapt to."""
     return DataFacts(dataset.name, dataset.image_shape, len(dataset.train.labels), len(dataset.class_names))
 
 
@@ -205,4 +191,5 @@ def differences(saved: dict[str, Any], new: dict[str, Any]) -> list[str]:
     return [f"{n}: {old.get(n)} -> {wanted.get(n)}" for n in names if old.get(n) != wanted.get(n)]
 
 
+FREE = tuple(f"run.{f.name}" for f in dataclasses.fields(RunSettings) if f.metadata.get("free"))
 _DEFAULTS = {f"run.{name}": value for name, value in to_dict(RunSettings()).items()}

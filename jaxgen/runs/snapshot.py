@@ -10,7 +10,7 @@ from jaxgen.engine.members import Members
 from jaxgen.runs.metrics import Row
 
 
-class Population(NamedTuple):
+class MemberStates(NamedTuple):
     """All members of a run of many."""
 
     members: Members
@@ -33,7 +33,7 @@ class Snapshot(NamedTuple):
     dataset: Any
     """`data.dataset.Dataset`; None where the algorithm takes no data."""
     rows: list[Row]
-    population: Population | None
+    many: MemberStates | None
     """All members, None for a single run."""
     step: int
     steps_per_epoch: int

@@ -1,6 +1,5 @@
-"""A population that goes on with some of its members: their part of its run directory as one of its own."""
+"""A run of many members that goes on with some of them: their part of its directory as one of its own."""
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +32,7 @@ def subset(path: Path, new: Path, places: Sequence[int]) -> None:
         {name: _take(value, places) if isinstance(value, list) else value for name, value in row.items()}
         for row in metrics.read(path / "metrics.jsonl")
     ]
-    write_atomically(temporary / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    write_atomically(temporary / "metrics.jsonl", "".join(metrics.to_line(row) + "\n" for row in rows))
     _copy_checkpoint(path / "checkpoints", temporary / "checkpoints", places)
     temporary.rename(new)
 

@@ -20,7 +20,7 @@ DIVERGED = "diverged.json"
 
 
 class Outcome(NamedTuple):
-    """What is left of a group."""
+    """The result of a group."""
 
     rows: list[metrics.Row]
     """Its logged rows, every metric a list of one number a member."""
@@ -44,7 +44,7 @@ def run(
     """Trains the group, goes on with it, or reads what is finished."""
     path = directory / group.name
     if not (path / DIVERGED).exists():
-        members = plan.population(experiment, [member.point for member in group.members])
+        members = plan.members_of(experiment, [member.point for member in group.members])
         settings = settings_of(experiment, group, directory)
         try:
             run = execute(
@@ -78,7 +78,7 @@ def run_all(
     began: Callable[[Group], None] = lambda group: None,
     watcher: Watcher | None = None,
 ) -> list[Outcome]:
-    """The groups one after the other in this process; `began` is told of each. Raises `Interrupted`."""
+    """The groups one after the other in this process; `began` is called with each. Raises `Interrupted`."""
     outcomes = []
     for group in planned:
         began(group)

@@ -1,4 +1,4 @@
-"""What a sweep will do: its points as groups that are one program each.
+"""The plan of a sweep: its points as groups that are one program each.
 
 Traced settings (hyperparameters and the seed) differ between the members of a group; static ones (configuration and
 data) between groups. A group is no larger than its members fit into memory.
@@ -71,7 +71,7 @@ def compiles(planned: Sequence[Group]) -> int:
     return len({(tuple(group.static.items()), len(group.members)) for group in planned})
 
 
-def population(experiment: Chosen, points: Sequence[Point]) -> Members:
+def members_of(experiment: Chosen, points: Sequence[Point]) -> Members:
     """These points as members of one program."""
     settings = experiment.settings_with(static_of(points[0]))
     hparams = [hparams_of(settings, point) for point in points]

@@ -1,4 +1,4 @@
-"""What is known of an experiment before anything compiles: its metrics, and how many members fit into memory.
+"""Facts about an experiment before anything compiles: its metrics, and how many members fit into memory.
 
 The memory is an estimate from the step's and the evaluation's own arrays.
 """
@@ -53,7 +53,7 @@ def member_bytes(algorithm: Algorithm, config: Any, hparams: Any, data: Data) ->
 
 
 def metric_names(algorithm: Algorithm, config: Any, hparams: Any, data: Data) -> list[str]:
-    """What `evaluate` reports, as it is logged."""
+    """Names of the metrics that `evaluate` reports, as they are logged."""
     state, key, hparams = _abstract(algorithm, config, hparams)
     return [
         f"test/{name}"

@@ -1,4 +1,4 @@
-"""What a finished sweep leaves: the table, the figures, the best member and how to run it alone."""
+"""A finished sweep's results: the table, the figures, the best member and how to run it alone."""
 
 import itertools
 from collections.abc import Sequence

@@ -68,9 +68,9 @@ class _Judge:
         self._open = {number: found[number] for number in numbers if not found[number].state.is_finished()}
 
     def __call__(self, snapshot: Snapshot) -> bool:
-        population = snapshot.population
-        assert population is not None  # a batch of trials is always a run of many
-        epoch, row = snapshot.step // snapshot.steps_per_epoch, population.rows[-1]
+        many = snapshot.many
+        assert many is not None  # a batch of trials is always a run of many
+        epoch, row = snapshot.step // snapshot.steps_per_epoch, many.rows[-1]
         values = dict(zip(self._numbers, row[self._by.metric], strict=True))
         for number, trial in list(self._open.items()):
             handle = self._study.handle(trial)

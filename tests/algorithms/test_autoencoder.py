@@ -1,12 +1,10 @@
 import dataclasses
 from functools import partial
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import Mesh, PartitionSpec
 
 from jaxgen import batching
 from jaxgen.algorithms import autoencoder as ae
@@ -43,12 +41,6 @@ def test_the_loss_falls(config):
 
 
 @both
-def test_seeds_differ(config):
-    kernels = [jax.tree.leaves(fresh(config, seed).params)[-1] for seed in (0, 1)]
-    assert np.any(kernels[0] != kernels[1])
-
-
-@both
 def test_examples_do_not_mix(config):
     params = fresh(config).params
     images = batch(3).images
@@ -63,60 +55,6 @@ def test_examples_do_not_mix(config):
         grad = jax.grad(partial(loss_of, i))(ae.normalize(images))
         assert np.any(grad[i] != 0)
         assert not np.any(np.delete(np.asarray(grad), i, axis=0))
-
-
-@both
-def test_pmap_and_shard_map_equal_the_whole_batch(config):
-    state, whole = fresh(config), batch(8)
-    expected_state, expected = jax.jit(partial(ae.step, config=config))(state, whole, KEY, HP)
-
-    replicate = partial(jax.tree.map, lambda x: jnp.broadcast_to(x, (4, *x.shape)))
-    shards = jax.tree.map(lambda x: x.reshape(4, 2, *x.shape[1:]), whole)
-    pmapped = jax.pmap(
-        partial(ae.step, config=config, axis_name="batch"), axis_name="batch", in_axes=(0, 0, None, None)
-    )
-    pmap_state, pmap_metrics = jax.tree.map(lambda x: x[0], pmapped(replicate(state), shards, KEY, HP))
-
-    mesh = Mesh(np.array(jax.devices()[:4]), ("batch",))
-    whole_spec, split = PartitionSpec(), PartitionSpec("batch")
-    sharded = jax.jit(
-        jax.shard_map(
-            partial(ae.step, config=config, axis_name="batch"),
-            mesh=mesh,
-            in_specs=(whole_spec, split, whole_spec, whole_spec),
-            out_specs=whole_spec,
-            check_vma=False,
-        )
-    )
-    shard_state, shard_metrics = sharded(state, whole, KEY, HP)
-    for got_state, got in ((pmap_state, pmap_metrics), (shard_state, shard_metrics)):
-        chex.assert_trees_all_close(got, expected, rtol=1e-5)
-        chex.assert_trees_all_close(got_state.params, expected_state.params, rtol=1e-4, atol=1e-5)
-
-
-@both
-def test_vmapped_equals_alone(config):
-    rates = jnp.array([0.01, 0.003])
-    hparams = dataclasses.replace(jax.tree.map(lambda x: jnp.full(2, x), HP), learning_rate=rates)
-    keys = jax.random.split(KEY, 2)
-
-    def train(key, hparams):
-        state = ae.init(key, hparams, config)
-        return jax.lax.scan(lambda state, _: ae.step(state, batch(), key, hparams, config), state, None, length=3)
-
-    together = jax.jit(jax.vmap(train))(keys, hparams)
-    for i in range(2):
-        alone = jax.jit(train)(keys[i], jax.tree.map(lambda x, i=i: x[i], hparams))
-        chex.assert_trees_all_close(jax.tree.map(lambda x, i=i: x[i], together), alone, rtol=1e-3, atol=1e-5)
-
-
-class StepVariants(chex.TestCase):
-    @chex.variants(with_jit=True, without_jit=True, with_pmap=True)
-    def test_step_under_every_transformation(self):
-        state = fresh(DENSE)
-        expected = float(ae.reconstruction_loss(state.params, batch().images, DENSE).mean())
-        _, metrics = self.variant(partial(ae.step, config=DENSE))(state, batch(), KEY, HP)
-        np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-5)
 
 
 def test_evaluate_is_the_mean_over_a_split_that_no_batch_divides(monkeypatch):

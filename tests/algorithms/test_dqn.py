@@ -8,7 +8,6 @@ import numpy as np
 import probes
 import pytest
 from jax import lax
-from jax.sharding import Mesh, PartitionSpec
 
 from jaxgen.algorithms import dqn
 from jaxgen.errors import SettingError
@@ -242,32 +241,6 @@ def test_termination_reward_is_added_where_the_episode_ends_only():
     assert state.episodes.last.min() >= 8  # scores are of the environment's own rewards
 
 
-def test_seeds_differ():
-    states = [fresh(seed=seed) for seed in (0, 1)]
-    for leaves in zip(*([*jax.tree.leaves(s.params), s.replay.rows.observation] for s in states), strict=True):
-        if leaves[0].ndim > 1:  # kernels; biases begin at zero
-            assert np.any(leaves[0] != leaves[1])
-
-
-@pytest.mark.parametrize("config", [TINY, pytest.param(EVERYTHING, marks=slow)], ids=["plain", "everything"])
-def test_vmapped_equals_alone(config):
-    hparams = dataclasses.replace(
-        jax.tree.map(lambda x: jnp.full(2, x), ENOUGH),
-        learning_rate=jnp.array([0.01, 0.003]),
-        gamma=jnp.array([0.99, 0.9]),
-        epsilon_steps=jnp.array([50.0, 200.0]),
-    )
-    keys = jax.random.split(KEY, 2)
-
-    def train(key, hparams):
-        return run(dqn.init(key, hparams, config), key, hparams, config, 4)
-
-    together, alone = jax.jit(jax.vmap(train))(keys, hparams), jax.jit(train)
-    for i in range(2):
-        one = alone(keys[i], jax.tree.map(lambda x, i=i: x[i], hparams))
-        chex.assert_trees_all_close(jax.tree.map(lambda x, i=i: x[i], together), one, rtol=1e-3, atol=1e-5)
-
-
 def test_the_ring_is_not_copied_in_the_loop():
     """Alone or vmapped: were it copied at each step, time would grow with its size."""
     config = dataclasses.replace(TINY, replay_size=40_000)
@@ -280,46 +253,6 @@ def test_the_ring_is_not_copied_in_the_loop():
         sizes = loop.compile().memory_analysis()
         ring = 10_000 * 4 * (2 * 4 * 4 + 4 + 4 + 2) * (members[0] if members else 1)
         assert sizes.temp_size_in_bytes < ring / 2, name
-
-
-@pytest.mark.parametrize("config", [TINY, pytest.param(EVERYTHING, marks=pytest.mark.slow)], ids=["tiny", "everything"])
-def test_pmap_and_shard_map_equal_the_whole(config):
-    """Four devices with an environment each: the same episodes, batches and parameters as one device with four."""
-    state = fresh(config, ENOUGH)
-    expected_state, expected = step(state, config, KEY, ENOUGH)
-    on_each = partial(dqn.step, config=config, axis_name="batch")
-
-    places = partial(jax.tree.map, lambda axis, branch: jax.tree.map(lambda _: axis, branch))
-    axes = places(dqn.TRAITS.divided_axes, state)
-    whole = PartitionSpec()
-    specs = jax.tree.map(lambda axis: whole if axis < 0 else PartitionSpec(*[None] * axis, "batch"), axes)
-    mesh = Mesh(np.array(jax.devices()[:4]), ("batch",))
-    sharded = jax.shard_map(
-        on_each, mesh=mesh, in_specs=(specs, whole, whole, whole), out_specs=(specs, whole), check_vma=False
-    )
-    results = [jax.jit(sharded)(state, dqn.Batch(), KEY, ENOUGH)]
-
-    def parts(axis, leaf):
-        if axis < 0:
-            return jnp.broadcast_to(leaf, (4, *leaf.shape))
-        return jnp.stack(jnp.split(leaf, 4, axis))
-
-    pmapped = jax.pmap(on_each, axis_name="batch", in_axes=(0, None, None, None))
-    of_each, metrics = pmapped(jax.tree.map(parts, axes, state), dqn.Batch(), KEY, ENOUGH)
-    together = jax.tree.map(lambda axis, leaf: leaf[0] if axis < 0 else jnp.concatenate(leaf, axis), axes, of_each)
-    results.append((together, jax.tree.map(lambda x: x[0], metrics)))
-    for got_state, got in results:
-        chex.assert_trees_all_close(got, expected, rtol=1e-4, atol=1e-5)
-        chex.assert_trees_all_close(got_state, expected_state, rtol=1e-3, atol=1e-4)
-
-
-class StepVariants(chex.TestCase):
-    @chex.variants(with_jit=True, without_jit=True, with_pmap=True)
-    def test_step_under_every_transformation(self):
-        state = fresh()
-        _, expected = step(state)
-        _, metrics = self.variant(partial(dqn.step, batch=dqn.Batch(), config=TINY))(state, key=KEY, hparams=HP)
-        np.testing.assert_allclose(metrics["loss"], expected["loss"], rtol=1e-4)
 
 
 def test_greedy_returns_are_of_whole_episodes():

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import Mesh, PartitionSpec
 
 from jaxgen import optim
 from jaxgen.algorithms import gan
@@ -189,63 +188,6 @@ def test_draws_belong_to_the_images_number():
     assert len(np.unique(np.asarray(whole.noise))) == 40
     streams = [jax.random.key_data(keys) for keys in (whole.generator, whole.real, whole.fake)]
     assert len(np.unique(np.concatenate(streams), axis=0)) == 24
-
-
-@each
-def test_pmap_and_shard_map_equal_the_whole_batch(config):
-    state, whole = fresh(config), batch(8)
-    expected_state, expected = step_of(config)(state, whole, KEY, HP)
-    step = partial(gan.step, config=config, axis_name="batch")
-
-    mesh = Mesh(np.array(jax.devices()[:4]), ("batch",))
-    all_of_it, split = PartitionSpec(), PartitionSpec("batch")
-    sharded = jax.shard_map(
-        step, mesh=mesh, in_specs=(all_of_it, split, all_of_it, all_of_it), out_specs=all_of_it, check_vma=False
-    )
-    results = [jax.jit(sharded)(state, whole, KEY, HP)]
-    if config is FULL:
-        replicated = jax.tree.map(lambda x: jnp.broadcast_to(x, (4, *x.shape)), state)
-        shards = jax.tree.map(lambda x: x.reshape(4, 2, *x.shape[1:]), whole)
-        pmapped = jax.pmap(step, axis_name="batch", in_axes=(0, 0, None, None))
-        results.append(jax.tree.map(lambda x: x[0], pmapped(replicated, shards, KEY, HP)))
-    for got_state, got in results:
-        chex.assert_trees_all_close(got, expected, rtol=1e-4, atol=1e-5)
-        chex.assert_trees_all_close(got_state.params, expected_state.params, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        pytest.param(PLAIN, id="plain"),
-        pytest.param(SMALL, id="small", marks=pytest.mark.slow),
-        pytest.param(FULL, id="full", marks=pytest.mark.slow),
-    ],
-)
-def test_vmapped_equals_alone(config):
-    rates = jnp.array([0.01, 0.003])
-    hparams = jax.tree.map(lambda x: jnp.full(2, x), HP)
-    hparams = dataclasses.replace(hparams, generator=dataclasses.replace(hparams.generator, learning_rate=rates))
-    keys = jax.random.split(KEY, 2)
-
-    def train(key, hparams):
-        state = gan.init(key, hparams, config)
-        return jax.lax.scan(
-            lambda state, t: gan.step(state, batch(), t, hparams, config), state, jax.random.split(key, 2)
-        )
-
-    together = jax.jit(jax.vmap(train))(keys, hparams)
-    alone = jax.jit(train)(keys[1], jax.tree.map(lambda x: x[1], hparams))
-    chex.assert_trees_all_close(jax.tree.map(lambda x: x[1], together), alone, rtol=5e-3, atol=1e-4)
-
-
-class StepVariants(chex.TestCase):
-    @chex.variants(with_jit=True, without_jit=True)
-    def test_step_under_every_transformation(self):
-        state, data = fresh(PLAIN), batch()
-        expected = plain_losses(state, data)
-        _, metrics = self.variant(partial(gan.step, config=PLAIN))(state, data, KEY, HP)
-        np.testing.assert_allclose(metrics["generator_loss"], expected[1], rtol=1e-4)
-        np.testing.assert_allclose(metrics["discriminator_loss"], expected[0], rtol=1e-4)
 
 
 def plain_losses(state, data):

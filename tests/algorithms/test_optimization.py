@@ -11,6 +11,7 @@ import pytest
 from cases import CASES, metrics_of
 
 NAMES = ("ae conv", "vae elbo", "gan small", "dqn plain")
+pytestmark = pytest.mark.slow
 TOLERANCE = 1e-5
 """Of each metric of three steps, relative and absolute; the largest difference measured was 6e-7."""
 

@@ -1,12 +1,10 @@
 import dataclasses
 from functools import partial
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import Mesh, PartitionSpec
 
 from jaxgen import batching, distributions
 from jaxgen.algorithms import vae
@@ -113,14 +111,6 @@ def test_parameter_counts(config, parameters):
     assert sum(leaf.size for leaf in jax.tree.leaves(state.params)) == parameters
 
 
-def test_seeds_differ():
-    kernels = [jax.tree.leaves(fresh(MLP, seed).params)[1] for seed in (0, 1)]
-    assert np.any(kernels[0] != kernels[1])
-    state, step = fresh(MLP), jax.jit(partial(vae.step, config=MLP))
-    losses = [float(step(state, batch(), jax.random.key(seed), HP)[1]["loss"]) for seed in (0, 0, 1)]
-    assert losses[0] == losses[1] != losses[2]
-
-
 @pytest.mark.parametrize("name", ["elbo", "full", "sampled", "iwae", "dreg", "logistic"])
 def test_examples_do_not_mix(name):
     config = variant(name)
@@ -137,74 +127,6 @@ def test_examples_do_not_mix(name):
 
     mixed = np.abs(np.asarray(jax.jit(jax.jacrev(losses))(x))).sum((2, 3, 4)) > 0
     np.testing.assert_array_equal(mixed, np.eye(3, dtype=bool))
-
-
-@pytest.mark.parametrize("name", ["elbo", "free_bits", "dreg", "tc"])
-def test_pmap_and_shard_map_equal_the_whole_batch(name):
-    """Also where pixels and codes are drawn: each example has its own key, by its place in the whole batch."""
-    config, hparams = variant(name), numbers(free_bits=0.1)
-    state, whole = fresh(config), batch()
-    expected_state, expected = jax.jit(partial(vae.step, config=config))(state, whole, KEY, hparams)
-
-    replicate = partial(jax.tree.map, lambda x: jnp.broadcast_to(x, (4, *x.shape)))
-    shards = jax.tree.map(lambda x: x.reshape(4, 2, *x.shape[1:]), whole)
-    step = partial(vae.step, config=config, axis_name="batch")
-    pmapped = jax.pmap(step, axis_name="batch", in_axes=(0, 0, None, None))
-    pmap_state, pmap_metrics = jax.tree.map(lambda x: x[0], pmapped(replicate(state), shards, KEY, hparams))
-
-    mesh = Mesh(np.array(jax.devices()[:4]), ("batch",))
-    all_of_it, split = PartitionSpec(), PartitionSpec("batch")
-    sharded = jax.jit(
-        jax.shard_map(
-            step, mesh=mesh, in_specs=(all_of_it, split, all_of_it, all_of_it), out_specs=all_of_it, check_vma=False
-        )
-    )
-    shard_state, shard_metrics = sharded(state, whole, KEY, hparams)
-    for got_state, got in ((pmap_state, pmap_metrics), (shard_state, shard_metrics)):
-        chex.assert_trees_all_close(got, expected, rtol=1e-4, atol=1e-4)
-        chex.assert_trees_all_close(got_state.params, expected_state.params, rtol=1e-3, atol=1e-4)
-
-
-def test_vmapped_equals_alone():
-    config = MLP
-    hparams = dataclasses.replace(
-        jax.tree.map(lambda x: jnp.full(2, x), HP), learning_rate=jnp.array([0.01, 0.003]), beta=jnp.array([1.0, 0.1])
-    )
-    seeds = jax.random.split(KEY, 2)
-
-    def train(key, hparams):
-        def step(state, t):
-            return vae.step(state, batch(config), jax.random.fold_in(key, t), hparams, config)
-
-        return jax.lax.scan(step, vae.init(key, hparams, config), jnp.arange(3))
-
-    together = jax.jit(jax.vmap(train))(seeds, hparams)
-    for i in range(2):
-        alone = jax.jit(train)(seeds[i], jax.tree.map(lambda x, i=i: x[i], hparams))
-        chex.assert_trees_all_close(jax.tree.map(lambda x, i=i: x[i], together), alone, rtol=1e-3, atol=1e-4)
-
-
-class StepVariants(chex.TestCase):
-    @chex.variants(with_jit=True, without_jit=True, with_pmap=True)
-    def test_step_under_every_transformation(self):
-        state, config = fresh(MLP), dataclasses.replace(MLP, inputs="threshold")
-        _, metrics = self.variant(partial(vae.step, config=config))(state, batch(), KEY, HP)
-        x = (batch().images > 127).astype(jnp.float32)
-        code_keys = batching.keys(jax.random.split(KEY)[1], 8)
-        expected, _ = jax.jit(partial(vae.terms, config=config))(state.params, x, code_keys, 1.0, HP)
-        np.testing.assert_allclose(metrics["loss"], expected.loss.mean(), rtol=1e-5)
-
-
-def test_one_trace_serves_every_number():
-    chex.clear_trace_counter()
-
-    @jax.jit
-    @chex.assert_max_traces(n=1)
-    def step(*args):
-        return vae.step(*args, MLP)
-
-    for beta in (0.0, 1.0, 4.0):
-        step(fresh(MLP), batch(), KEY, numbers(beta=beta, warm_up_steps=beta))
 
 
 def test_elbo_terms_by_hand():

@@ -163,6 +163,7 @@ def test_a_turn_of_the_loop_depends_on_all_of_the_one_before():
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_sweep_measures_members_and_lone_runs_in_turn(tmp_path):
     args = ("sweep", "--models", "dense_ae", "--members", "1", "2", "--rounds", "2", "--seconds", "0.01")
     done = script(*args, cwd=tmp_path)

@@ -23,7 +23,7 @@ def script(name, *args, cwd, **kwargs):
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, **kwargs)
 
 
-@pytest.mark.parametrize("name", ["ae_mnist", "conv_ae_mnist"])
+@pytest.mark.parametrize("name", ["ae_mnist", pytest.param("conv_ae_mnist", marks=pytest.mark.slow)])
 def test_a_small_run_from_start_to_figures(name, tmp_path):
     done = script(name, *SMALL, "--run.name", "r", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -221,11 +221,9 @@ def test_many_seeds_are_one_program_and_equal_lone_runs(make_settings):
             for name in row.keys() - {"step", "partial"}:
                 assert row[name][i] == pytest.approx(alone[name], rel=1e-4)
     assert len(json.loads((many / "result.json").read_text())["test/loss"]) == 3
-    assert drawn[-1].population.members.seeds == (1, 2, 3)
+    assert drawn[-1].many.members.seeds == (1, 2, 3)
     assert drawn[-1].rows[-1]["train/loss"] == rows[-1]["train/loss"][0]
-    jax.tree.map(
-        np.testing.assert_array_equal, drawn[-1].state, jax.tree.map(lambda x: x[0], drawn[-1].population.state)
-    )
+    jax.tree.map(np.testing.assert_array_equal, drawn[-1].state, jax.tree.map(lambda x: x[0], drawn[-1].many.state))
 
 
 def test_members_that_do_not_fill_the_devices_evenly(make_settings):
@@ -245,7 +243,7 @@ def test_members_that_do_not_fill_the_devices_evenly(make_settings):
     assert_same_run(whole, go(make_settings(name="cut", epochs=2, seeds=7)))
 
 
-def test_a_stopped_population_goes_on_to_the_same_numbers(make_settings):
+def test_stopped_members_go_on_to_the_same_numbers(make_settings):
     whole = go(make_settings(name="whole", seeds=2))
     with pytest.raises(SystemExit):
         go(make_settings(name="cut", seeds=2, draw_every=1), draw=interrupt_at(6))

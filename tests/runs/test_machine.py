@@ -1,4 +1,4 @@
-"""What a run's numbers depend on is on record, and a change of it is one line."""
+"""Everything a run's numbers depend on is on record, and a change of it is one line."""
 
 import copy
 import json

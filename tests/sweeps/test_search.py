@@ -116,8 +116,8 @@ def judged(tmp_path, values, pruned=(), maximize=False):
 
     study.handle = Handle
     judge = trials._Judge(study, numbers, Objective("m", maximize))
-    population = SimpleNamespace(rows=[{"step": 5, "m": values}])
-    return study, judge, judge(SimpleNamespace(step=5, steps_per_epoch=5, population=population))
+    many = SimpleNamespace(rows=[{"step": 5, "m": values}])
+    return study, judge, judge(SimpleNamespace(step=5, steps_per_epoch=5, many=many))
 
 
 def test_a_batch_that_lost_half_goes_on_with_the_others(tmp_path):

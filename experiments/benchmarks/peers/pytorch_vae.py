@@ -13,7 +13,7 @@ Encoded = tuple[torch.Tensor, torch.Tensor]
 
 
 class Vae(NamedTuple):
-    """What differs between the models."""
+    """The differences between the models."""
 
     encoder: nn.Module
     decoder: nn.Module

@@ -17,7 +17,7 @@ Fall = Literal["linear", "exponential"]
 
 @dataclass(frozen=True)
 class Config:
-    """What fixes shapes and programs; a new value compiles anew."""
+    """Static settings: they fix shapes and programs, and a new value compiles again."""
 
     environment: str = "CartPole-v1"
     """A gymnax environment with discrete actions: CartPole-v1, Acrobot-v1, Breakout-MinAtar, Catch-bsuite, ..."""

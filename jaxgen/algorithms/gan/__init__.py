@@ -45,7 +45,7 @@ MAP_BATCH = 250
 EVALUATED = 500
 """Test images `evaluate` looks at, at most."""
 COLLAPSED = 0.1
-"""`diversity` below which the generator is said to have collapsed."""
+"""`diversity` below which the generator counts as collapsed."""
 
 
 def health(metrics: Mapping[str, float]) -> str | None:
@@ -237,7 +237,7 @@ def images_of(
 
 
 def noise_and_labels(key: Array, count: int, config: Config) -> tuple[Float[Array, "n k"], Int[Array, " n"]]:
-    """What `count` samples are made of; labels run through the classes in turn."""
+    """Noise and labels of `count` samples; labels run through the classes in turn."""
     return jax.random.normal(key, (count, config.noise_size)), jnp.arange(count) % max(1, config.classes)
 
 
@@ -254,7 +254,7 @@ def decode(params: Params, codes: Float[Array, "n k"], config: Config) -> Float[
 def evaluate(
     state: State, batch: Batch, key: Array, hparams: HParams, config: Config, *, axis_name: str | None = None
 ) -> Metrics:
-    """What the players pay on unseen images and as many samples, without dropout, augmentation or penalty.
+    """The players' losses on unseen images and as many samples, without dropout, augmentation or penalty.
 
     At most the first `EVALUATED` images of `batch`. `diversity` is the standard deviation of samples about their mean
     image over that of the images: near 0, all samples are alike.

@@ -15,7 +15,7 @@ from jaxgen.nets.ops import diffaugment, dropout
 
 @dataclass(frozen=True)
 class Config:
-    """What fixes shapes and programs; a new value compiles anew."""
+    """Static settings: they fix shapes and programs, and a new value compiles again."""
 
     image_shape: tuple[int, int, int] = (28, 28, 1)
     """(H, W, C) of one image; the experiments take it from the data."""
@@ -30,11 +30,11 @@ class Config:
     dropout: float = 0.0
     """Rate after every hidden layer of both nets in training, rounded to a multiple of 1/256."""
     classes: int = 0
-    """Classes both nets are told of (as many as the data have); 0: none."""
+    """Classes both nets are conditioned on (as many as the data have); 0: none."""
     spectral_norm: bool = False
     """Divide every kernel of the discriminator by its largest singular value."""
     loss: adversarial.Name = "non_saturating"
-    """What the players pay."""
+    """The players' losses."""
     penalty: Literal["none", "r1", "gradient"] = "none"
     """On the discriminator's slope: r1 at real images, gradient (Wasserstein's) between real and generated ones."""
     penalty_every: int = 1
@@ -94,11 +94,11 @@ class HParams:
     discriminator: optim.HParams = field(default_factory=lambda: optim.HParams(learning_rate=1e-4))
     """The discriminator's optimizer."""
     real_target: float = 1.0
-    """What the discriminator is told of real images; 0.95 is Keras's label smoothing of 0.1. In [0, 1]."""
+    """The discriminator's target for real images; 0.95 is Keras's label smoothing of 0.1. In [0, 1]."""
     fake_target: float = 0.0
-    """What the discriminator is told of generated images; above 0 smoothing is two-sided. In [0, 1]."""
+    """The discriminator's target for generated images; above 0 smoothing is two-sided. In [0, 1]."""
     generator_target: float = 1.0
-    """What the generator wants to be told of its images. In [0, 1]."""
+    """The generator's target for its images. In [0, 1]."""
     penalty: float = 1.0
     """Weight of the penalty on the discriminator's slope, >= 0 (R1's gamma)."""
     ema_decay: float = 0.999

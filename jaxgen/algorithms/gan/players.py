@@ -57,7 +57,7 @@ def normalize(images: UInt8[Array, "b h w c"]) -> Images:
 
 
 def one_hot(labels: Int[Array, " b"], config: Config) -> Float[Array, "b n"] | None:
-    """What the nets are told of the classes; None where they are told nothing."""
+    """The classes as both nets see them; None without conditioning."""
     return jax.nn.one_hot(labels, config.classes) if config.classes else None
 
 

@@ -19,7 +19,7 @@ Rate = Literal["analytic", "sampled", "free_bits"]
 
 @dataclass(frozen=True)
 class Config:
-    """What fixes shapes and programs; a new value compiles anew."""
+    """Static settings: they fix shapes and programs, and a new value compiles again."""
 
     image_shape: tuple[int, int, int] = (28, 28, 1)
     """(H, W, C) of one image; the experiments take it from the data."""
@@ -42,7 +42,7 @@ class Config:
     learn_scale: bool = False
     """Learn the gaussian's or logistic's scale, one number for all pixels, from hparams.scale on."""
     inputs: Inputs = "gray"
-    """What the images are taken for: gray levels in [0, 1]; binarized: a fresh Bernoulli draw of them at each visit;
+    """How bytes become pixels: gray: levels in [0, 1]; binarized: a fresh Bernoulli draw of them at each visit;
     threshold: 1 where the level is over a half. Three different data sets: their numbers cannot be compared."""
     objective: Objective = "elbo"
     """elbo; iwae: importance-weighted bound; dreg: the same with the doubly reparameterized gradient; tc: beta-TC,

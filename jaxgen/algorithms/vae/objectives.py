@@ -20,10 +20,10 @@ Metrics = dict[str, Float[Array, ""]]
 
 
 class ElboTerms(NamedTuple):
-    """What the objective is made of, in nats per image."""
+    """Terms of the objective, in nats per image."""
 
     loss: Float[Array, " b"]
-    """What is minimized."""
+    """The quantity that is minimized."""
     distortion: Float[Array, " b"]
     """-log p(x|z), mean over the samples."""
     rate: Float[Array, " b"]

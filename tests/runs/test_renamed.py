@@ -1,0 +1,77 @@
+"""Runs that revision 5cec9fb saved (format 0) are read and go on; there is one of each kind beside this file."""
+
+import tarfile
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import jaxgen as jg
+from jaxgen.runs import checkpoint
+
+SAVED = Path(__file__).parent / "format0"
+EXPERIMENTS = {
+    "autoencoder": "ae_mnist",
+    "conv_autoencoder": "conv_ae_mnist",
+    "vae": "vae_mnist",
+    "gan": "gan_mnist",
+    "dqn": "dqn_cartpole",
+    "members": "vae_mnist",
+}
+
+
+@pytest.fixture
+def unpacked(tmp_path):
+    def unpack(name):
+        with tarfile.open(SAVED / f"{name}.tar.gz") as archive:
+            archive.extractall(tmp_path, filter="data")
+        return tmp_path / name
+
+    return unpack
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_run_of_format_0_is_read(name, unpacked):
+    run = jg.load(unpacked(name))
+    assert (run.status, run.experiment) == ("finished", EXPERIMENTS[name])
+    assert run.step == run.steps_per_epoch
+    if name == "members":
+        assert run.members.seeds == (0, 1)
+        run = run.member(1)
+    if name == "dqn":
+        assert run.act(np.zeros((3, 4), np.float32)).shape == (3,)
+    elif name == "gan":
+        assert run.sample(jax.random.key(0), 2).shape == (2, 12, 12, 1)
+    else:
+        images = run.data().test.images[:5] if name == "vae" else np.zeros((5, 12, 12, 1), np.uint8)
+        assert run.reconstruct(images).shape == (5, 12, 12, 1)
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "vae", "gan", "members", "dqn"])
+def test_a_run_of_format_0_goes_on_to_a_format_1_checkpoint(name, unpacked):
+    path = unpacked(name)
+    before = jg.load(path)
+    run = before.fit(epochs=2)
+    assert (run.status, run.step) == ("finished", 2 * before.step)
+    checkpoints = checkpoint.Checkpoints(path / "checkpoints", 3)
+    try:
+        step, arrays, _ = checkpoints.newest()
+    finally:
+        checkpoints.close()
+    assert step == run.step
+    assert any(array.startswith("sums.") for array in arrays)
+    assert "sums" not in arrays
+
+
+def test_sums_in_one_array_are_found_again_by_their_names(tmp_path):
+    old = checkpoint.Checkpoints(tmp_path / "c", 3)
+    try:
+        old.save(1, {"sums": np.arange(6, dtype=np.float32).reshape(2, 3)}, {})
+        old.wait()
+        like = {"sums": {name: np.zeros(2, np.float32) for name in ("loss", "bits", "rate")}}
+        _, tree, _ = old.restore(like)
+    finally:
+        old.close()
+    np.testing.assert_array_equal(tree["sums"]["bits"], [0, 3])
+    np.testing.assert_array_equal(tree["sums"]["rate"], [2, 5])

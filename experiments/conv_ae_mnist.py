@@ -20,7 +20,12 @@ CHAPTER = Settings(
     RunSettings(epochs=50),
     DataSettings("mnist"),
 )
-QUICK = replace(CHAPTER, run=RunSettings(epochs=60, evaluate_every=5), data=DataSettings("digits"))
+QUICK = Settings(
+    replace(CHAPTER.config, optimizer="adam"),
+    autoencoder.HParams(learning_rate=1e-2),
+    RunSettings(epochs=100, evaluate_every=10),
+    DataSettings("digits"),
+)
 EXPERIMENT = Experiment(
     "conv_ae_mnist",
     autoencoder,

@@ -1,5 +1,6 @@
 """Generative adversarial networks on 80x80 flowers: the chapter's convolutional nets, and a better preset.
 
+    python experiments/gan_flowers.py --preset quick                              # small nets, 40x40: 2 minutes
     python experiments/gan_flowers.py                                             # procedural flowers, no download
     python experiments/gan_flowers.py --data.source folder --data.path FLOWERS    # photographs, one folder a class
     python experiments/gan_flowers.py --preset better                             # hinge, DiffAugment, average
@@ -40,10 +41,30 @@ BETTER = Settings(
     RunSettings(epochs=30, draw_every=1),
     PETALS,
 )
+QUICK = Settings(
+    gan.Config(
+        image_shape=(40, 40, 3),
+        net="small",
+        generator_widths=(64, 32),
+        discriminator_widths=(32, 64),
+        loss="hinge",
+        spectral_norm=True,
+        ema=True,
+        classes=5,
+        optimizer="adam",
+        batch_size=32,
+    ),
+    gan.HParams(
+        generator=Optimizer(learning_rate=1e-3, b1=0.0, b2=0.9),
+        discriminator=Optimizer(learning_rate=1e-3, b1=0.0, b2=0.9),
+    ),
+    RunSettings(epochs=12, draw_every=1),
+    DataSettings("petals", size=40, train_on_all=True),
+)
 EXPERIMENT = Experiment(
     "gan_flowers",
     gan,
-    {"chapter": CHAPTER, "better": BETTER},
+    {"chapter": CHAPTER, "better": BETTER, "quick": QUICK},
     figures=report.gan.draw,
     summarize=report.gan.summarize,
     describe=report.gan.describe,

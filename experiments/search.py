@@ -94,8 +94,8 @@ def main() -> None:
         task = (chosen.experiment.source, args, settings.axis, directory.absolute(), wanted, by, where.cpus)
         cluster.run_workers(search.work_as_task, task, settings.workers, where)
     with Study(directory, chosen.name, axes, by.maximize, settings.pruner) as study:
-        search.work(study, chosen, known, wanted, by)
-        search.report(study, chosen, known, by)
+        search.work(study, chosen, known, wanted, by, print)
+        print(*search.report(study, chosen, known, by), sep="\n")
 
 
 if __name__ == "__main__":

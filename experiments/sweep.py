@@ -68,25 +68,16 @@ def main() -> None:
     if not settings.axis:
         raise SettingError("give at least one --axis, as --axis hparams.learning_rate=log:1e-4:1e-2:16")
     from jaxgen.launch.terminal import Terminal
-    from jaxgen.sweeps import axes, experiment, fields, groups, objective, plan, probe, results
+    from jaxgen.sweeps import api, axes, experiment, fields, groups, plan, results
 
     chosen = experiment.load(experiment.find(settings.experiment, Path(__file__).parent), args)
     known = fields.hints(chosen.settings)
     parsed = [axes.parse(text, known, settings.draws, settings.draw_seed) for text in settings.axis]
-    points = axes.points(parsed, settings.zip)
-    plan.check(chosen, points)
-    devices.place(chosen.settings.run.cpu_devices, min(len(points), settings.group_size or len(points)))
-    wanted = objective.of(
-        chosen, *probe.configured(chosen, plan.static_of(points[0])), settings.metric, settings.maximize
+    count = len(axes.points(parsed, settings.zip))
+    devices.place(chosen.settings.run.cpu_devices, min(count, settings.group_size or count))
+    _, _, planned, wanted = api.prepare(
+        chosen, parsed, settings.zip, settings.metric, settings.maximize, settings.group_size
     )
-
-    def largest(static: axes.Point) -> int:
-        config, data = probe.configured(chosen, static)
-        if settings.group_size:
-            return settings.group_size
-        return probe.largest_group(probe.member_bytes(chosen.algorithm, config, chosen.settings.hparams, data))
-
-    planned = plan.groups(points, largest)
     print(plan.describe(parsed, planned))
     if settings.dry_run:
         return
@@ -103,8 +94,8 @@ def main() -> None:
         from jaxgen.sweeps import cluster
 
         where = cluster.Cluster(settings.ray, settings.cpus_per_group, settings.gpus_per_group, settings.retries)
-        outcomes = cluster.run_groups(chosen, planned, directory, where)
-    results.report(chosen, parsed, planned, outcomes, wanted, directory)
+        outcomes = cluster.run_groups(chosen, planned, directory, where, print)
+    print(*results.report(chosen, parsed, planned, outcomes, wanted, directory), sep="\n")
 
 
 if __name__ == "__main__":

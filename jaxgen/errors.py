@@ -4,6 +4,8 @@ The command line prints `UserError` without a stack trace; anything else is a de
 """
 
 import difflib
+import logging
+import sys
 from collections.abc import Iterable
 from typing import NoReturn
 
@@ -22,6 +24,15 @@ class Interrupted(UserError):
     def __init__(self, signal: int) -> None:
         super().__init__(f"stopped by signal {signal}; what was done is saved")
         self.signal = signal
+
+
+def warn(message: str) -> None:
+    """One line on stderr; a program that gives the logger `jaxgen` a handler has it there instead."""
+    logger = logging.getLogger("jaxgen")
+    if logger.handlers:
+        logger.warning(message)
+    else:
+        sys.stderr.write(f"jaxgen: {message}\n")
 
 
 def refuse(field: str, value: object, allowed: str) -> NoReturn:

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import secrets
-import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from jaxgen.data.dataset import Dataset, Split
+from jaxgen.errors import warn
 
 FORMAT = 1  # raised when the files mean something else; older ones are then built again
 SPLITS = ("train", "test")
@@ -85,11 +85,6 @@ def folders(beside: Path | None) -> list[Path]:
     # Two folders of one name must not share files in the user's cache.
     place = hashlib.sha256(os.fsencode(beside.resolve())).hexdigest()[:12]
     return [beside / ".jaxgen", user / place]
-
-
-def warn(message: str) -> None:
-    """One line on stderr."""
-    print(f"jaxgen: {message}", file=sys.stderr)
 
 
 def _path(folder: Path, stem: str, split: str) -> Path:

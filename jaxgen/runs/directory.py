@@ -20,11 +20,10 @@ import numpy as np
 
 from jaxgen import contract
 from jaxgen.contract import Algorithm
-from jaxgen.data.cache import warn
 from jaxgen.data.dataset import Dataset
 from jaxgen.engine.loop import named_leaves
 from jaxgen.engine.members import Members
-from jaxgen.errors import SettingError, UserError
+from jaxgen.errors import SettingError, UserError, warn
 from jaxgen.files import read_json, write_json
 from jaxgen.runs import lock as lock_lib
 from jaxgen.runs import machine, renamed

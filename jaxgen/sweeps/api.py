@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxgen.contract import Objective
+from jaxgen.errors import refuse
 from jaxgen.experiment import Experiment
 from jaxgen.runs.load import load
 from jaxgen.runs.run import Run
 from jaxgen.runs.settings import Settings
 from jaxgen.sweeps import fields, groups, objective, plan, probe, table
 from jaxgen.sweeps.axes import Axis, points
-from jaxgen.sweeps.experiment import choose
+from jaxgen.sweeps.experiment import Chosen, choose
 
 
 class Values(NamedTuple):
@@ -32,6 +33,32 @@ def log(first: float, last: float, count: int) -> Values:
 def linear(first: float, last: float, count: int) -> Values:
     """`count` numbers from `first` to `last`, evenly spaced."""
     return Values(tuple(float(f"{value:.6g}") for value in np.linspace(first, last, count)))
+
+
+class Prepared(NamedTuple):
+    """A sweep that has been checked, before anything runs."""
+
+    experiment: Chosen
+    axes: list[Axis]
+    groups: list[plan.Group]
+    objective: Objective
+
+
+def prepare(
+    chosen: Chosen, axes: Sequence[Axis], zipped: bool, metric: str | None, maximize: bool, group_size: int
+) -> Prepared:
+    """The groups of every combination of the axes' values, each value checked; `group_size` 0: as memory allows."""
+    members = points(axes, zipped)
+    plan.check(chosen, members)
+    by = objective.of(chosen, *probe.configured(chosen, plan.static_of(members[0])), metric, maximize)
+
+    def largest(static: dict[str, Any]) -> int:
+        if group_size:
+            return group_size
+        config, data = probe.configured(chosen, static)
+        return probe.largest_group(probe.member_bytes(chosen.algorithm, config, chosen.settings.hparams, data))
+
+    return Prepared(chosen, list(axes), plan.groups(members, largest), by)
 
 
 class Sweep:
@@ -82,17 +109,7 @@ def sweep(
     chosen = choose(experiment, settings or experiment.settings(preset))
     known = fields.hints(chosen.settings)
     parsed = [_axis(name, values, known) for name, values in axes.items()]
-    members = points(parsed, zipped)
-    plan.check(chosen, members)
-    by = objective.of(chosen, *probe.configured(chosen, plan.static_of(members[0])), metric, maximize)
-
-    def largest(static: dict[str, Any]) -> int:
-        if group_size:
-            return group_size
-        config, data = probe.configured(chosen, static)
-        return probe.largest_group(probe.member_bytes(chosen.algorithm, config, chosen.settings.hparams, data))
-
-    planned = plan.groups(members, largest)
+    _, _, planned, by = prepare(chosen, parsed, zipped, metric, maximize, group_size)
     place = Path(directory) if directory is not None else Path(tempfile.mkdtemp(prefix="jaxgen-sweep-"))
     run = {"run.root": place.parent, "run.name": place.name}
     chosen = chosen._replace(settings=fields.replace(chosen.settings, run))
@@ -105,7 +122,15 @@ def sweep(
 
 def _axis(name: str, values: Any, known: Mapping[str, Any]) -> Axis:
     found = values if isinstance(values, Values) else Values(tuple(_listed(values)))
-    return Axis(fields.find(name, known), found.values, found.log, False)
+    name = fields.find(name, known)
+    if not found.values:
+        refuse(name, values, "at least one value")
+    for value in found.values:
+        kind = known[name]
+        sound = isinstance(value, int) or (kind is float and isinstance(value, float | np.floating | np.integer))
+        if kind in (int, float) and not (sound or isinstance(value, np.integer)):
+            refuse(name, value, "a number" if kind is float else "an integer")
+    return Axis(name, found.values, found.log, False)
 
 
 def _listed(values: Iterable[Any] | Any) -> Iterable[Any]:

@@ -57,8 +57,14 @@ def connect(cluster: Cluster) -> Any:
     return ray
 
 
-def run_groups(experiment: Chosen, planned: Sequence[Group], directory: Path, cluster: Cluster) -> list[groups.Outcome]:
-    """Trains all groups, as many at once as the cluster has room for."""
+def run_groups(
+    experiment: Chosen,
+    planned: Sequence[Group],
+    directory: Path,
+    cluster: Cluster,
+    say: Callable[[str], None] = lambda line: None,
+) -> list[groups.Outcome]:
+    """Trains all groups, as many at once as the cluster has room for; `say` is called with a line for each."""
     ray = connect(cluster)
     task = _remote(ray, _train_group, cluster)
     absolute = directory.absolute()
@@ -67,13 +73,13 @@ def run_groups(experiment: Chosen, planned: Sequence[Group], directory: Path, cl
         for group in planned
         if not _is_done(directory / group.name)
     }
-    print(f"{len(open_groups)} of {len(planned)} groups to train, on {len(ray.nodes())} nodes")
+    say(f"{len(open_groups)} of {len(planned)} groups to train, on {len(ray.nodes())} nodes")
     while open_groups:
         (done,), _ = ray.wait(list(open_groups))
         group = open_groups.pop(done)
         files = _result(ray, done, group.name, cluster)
         _keep(directory / group.name, files)
-        print(f"{group.name} is finished, {len(open_groups)} to go")
+        say(f"{group.name} is finished, {len(open_groups)} to go")
     return [groups.read(directory / group.name) for group in planned]
 
 

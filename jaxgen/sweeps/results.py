@@ -13,6 +13,8 @@ from jaxgen.sweeps.experiment import Chosen
 from jaxgen.sweeps.groups import Outcome
 from jaxgen.sweeps.plan import Group
 
+NO_PARQUET = 'no results.parquet, for pyarrow is not installed: pip install -e ".[sweep]"'
+
 
 def report(
     experiment: Chosen,
@@ -21,26 +23,34 @@ def report(
     outcomes: Sequence[Outcome],
     objective: Objective,
     directory: Path,
-) -> None:
-    """Writes the table and the figures, prints the best member."""
+) -> list[str]:
+    """Writes the table and the figures; returns lines about the best member."""
+    lines = []
     rows = table.rows(planned, outcomes)
     written = table.write(rows, directory)
     names = [axis.name for axis in axes]
     lost = sum(row["diverged"] for row in rows)
     if lost:
-        print(f"{lost} of {len(rows)} members diverged")
+        lines.append(f"{lost} of {len(rows)} members diverged")
     best = table.best(rows, *objective)
     if "seed" in names and len(names) > 1:
         means = table.over_seeds(rows, names, objective.metric)
         top = (max if objective.maximize else min)(means, key=lambda row: row["mean"])
         error = f" +- {top['error']:.4f}" if top["error"] is not None else ""
         where = ", ".join(f"{name}={top[name]}" for name in names if name != "seed")
-        print(f"best on average: {objective.metric} {top['mean']:.4f}{error} over {top['seeds']} seeds with {where}")
-    print(f"best: {objective.metric} {best[objective.metric]:.4f} of member {best['member']}; alone it is")
+        score = f"{objective.metric} {top['mean']:.4f}{error}"
+        lines.append(f"best on average: {score} over {top['seeds']} seeds with {where}")
+    lines.append(f"best: {objective.metric} {best[objective.metric]:.4f} of member {best['member']}; alone it is")
     points = {member.number: member.point for group in planned for member in group.members}
-    print(f"  {table.command(experiment, points[best['member']])}")
+    lines.append(f"  {table.command(experiment, points[best['member']])}")
     draw(axes, rows, points, table.curves(planned, outcomes, objective.metric), objective, directory / "figures")
-    print(f"{', '.join(str(path) for path in written)}; figures in {directory / 'figures'}")
+    return [*lines, *written_lines(written, directory)]
+
+
+def written_lines(written: Sequence[Path], directory: Path) -> list[str]:
+    """Lines about where tables and figures are."""
+    missing = [] if any(path.suffix == ".parquet" for path in written) else [NO_PARQUET]
+    return [*missing, f"{', '.join(map(str, written))}; figures in {directory / 'figures'}"]
 
 
 def draw(

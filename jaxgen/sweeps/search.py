@@ -1,6 +1,6 @@
 """One worker of a search: asks for batches of trials and trains them until there are as many as wanted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from jaxgen.contract import Objective
 from jaxgen.errors import SettingError, UserError
 from jaxgen.files import read_json, write_json
 from jaxgen.report import search as figures
-from jaxgen.sweeps import cluster, fields, plan, space, table, trials
+from jaxgen.sweeps import cluster, fields, plan, results, space, table, trials
 from jaxgen.sweeps import experiment as experiment_lib
 from jaxgen.sweeps.experiment import Chosen
 from jaxgen.sweeps.study import Study
@@ -28,8 +28,15 @@ class Plan(NamedTuple):
     seed: int
 
 
-def work(study: Study, experiment: Chosen, known: Mapping[str, Any], wanted: Plan, by: Objective) -> None:
-    """First what dead workers have left, then new trials, until no more are wanted."""
+def work(
+    study: Study,
+    experiment: Chosen,
+    known: Mapping[str, Any],
+    wanted: Plan,
+    by: Objective,
+    say: Callable[[str], None] = lambda line: None,
+) -> None:
+    """First what dead workers have left, then new trials, until no more are wanted; `say` is called with each line."""
     while True:
         batches = (
             [taken] if (taken := study.claim()) else study.ask(wanted.batch, wanted.trials, wanted.sampler, wanted.seed)
@@ -37,10 +44,10 @@ def work(study: Study, experiment: Chosen, known: Mapping[str, Any], wanted: Pla
         if not batches:
             return
         for batch in batches:
-            said = "goes on" if taken else "begins"
-            print(f"worker {study.worker}: a batch of {len(batch)} trials from {batch[0].number} {said}")
+            state = "goes on" if taken else "begins"
+            say(f"worker {study.worker}: a batch of {len(batch)} trials from {batch[0].number} {state}")
             trials.run(study, experiment, known, batch, by)
-            print(_score(study.members(batch[0].number), by))
+            say(_score(study.members(batch[0].number), by))
 
 
 def work_as_task(
@@ -91,22 +98,21 @@ def check_same(directory: Path, experiment: Chosen, axes: Sequence[str], by: Obj
         write_json(path, {**record, "command": command})
 
 
-def report(study: Study, experiment: Chosen, known: Mapping[str, Any], by: Objective) -> None:
-    """The table of all trials, Optuna's figures, the best trial and how to run it alone."""
+def report(study: Study, experiment: Chosen, known: Mapping[str, Any], by: Objective) -> list[str]:
+    """Writes the table of all trials and Optuna's figures; returns lines about the best trial."""
     rows = [_row(trial) for trial in study.trials()]
     written = table.write(rows, study.directory)
     running = sum(row["state"] == "RUNNING" for row in rows)
     states = {state: sum(row["state"] == state for row in rows) for state in sorted({row["state"] for row in rows})}
-    print(", ".join(f"{count} {state.lower()}" for state, count in states.items()))
+    lines = [", ".join(f"{count} {state.lower()}" for state, count in states.items())]
     if running:
-        print("other workers are still at it: the last of them writes the final table and figures")
+        lines.append("other workers are still at it: the last of them writes the final table and figures")
     if "COMPLETE" in states:
         best = study.optuna.best_trial
-        print(f"best: {by.metric} {best.value:.4f} of trial {best.number}; alone it is")
-        print(f"  {table.command(experiment, space.point(best.params, study.space, known))}")
-    for line in figures.draw(study.optuna, study.directory / "figures", by.metric):
-        print(line)
-    print(f"{', '.join(map(str, written))}; figures in {study.directory / 'figures'}")
+        lines.append(f"best: {by.metric} {best.value:.4f} of trial {best.number}; alone it is")
+        lines.append(f"  {table.command(experiment, space.point(best.params, study.space, known))}")
+    lines += figures.draw(study.optuna, study.directory / "figures", by.metric)
+    return [*lines, *results.written_lines(written, study.directory)]
 
 
 def _row(trial: FrozenTrial) -> dict[str, Any]:

@@ -66,7 +66,6 @@ def write(table: Table, directory: Path) -> list[Path]:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        print('no results.parquet, for pyarrow is not installed: pip install -e ".[sweep]"')
         return written
     written.append(directory / "results.parquet")
     columns = {name: [row[name] for row in table] for name in table[0]}

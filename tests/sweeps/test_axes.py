@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxgen.algorithms import gan, vae
+import jaxgen as jg
+from jaxgen.algorithms import autoencoder, gan, vae
 from jaxgen.data import DataSettings
 from jaxgen.errors import SettingError
 from jaxgen.sweeps import axes, fields
@@ -130,3 +131,17 @@ def test_fields_of_real_experiments_are_found_and_replaced():
     assert (changed.generator.learning_rate, changed.generator.b1, changed.penalty) == (0.5, 0.1, 3.0)
     assert changed.discriminator == gan.HParams().discriminator
     assert fields.replace(vae.HParams(), {}) == vae.HParams()
+
+
+@pytest.mark.parametrize(
+    ("over", "named"),
+    [
+        ({"hparams.learning_rate": ["fast"]}, r"hparams\.learning_rate = 'fast' is not allowed: a number"),
+        ({"seed": [0.5]}, r"seed = 0\.5 is not allowed: an integer"),
+        ({"hparams.learning_rate": []}, r"hparams\.learning_rate = \[\] is not allowed: at least one value"),
+    ],
+)
+def test_values_given_from_python_have_their_fields_type(over, named):
+    settings = jg.Settings(autoencoder.Config(), autoencoder.HParams(), data=DataSettings("digits"))
+    with pytest.raises(SettingError, match=named):
+        jg.sweep(jg.Experiment("mine", autoencoder, {"plain": settings}), over)

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -76,7 +77,7 @@ def spread(function: Callable[..., Any], mesh: Mesh, in_specs: Any, out_specs: A
 
 def put(leaf: Any, at: NamedSharding) -> jax.Array:
     """An array that every process knows, where it is wanted."""
-    if jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(put(jax.random.key_data(leaf), at), impl=jax.random.key_impl(leaf))
     whole = np.asarray(leaf)
     return jax.make_array_from_callback(whole.shape, at, lambda index: whole[index])
@@ -96,7 +97,7 @@ def gather(tree: Any, mesh: Mesh) -> Any:
 
 def local(leaf: jax.Array) -> jax.Array:
     """An array that every device holds, or this process all of, on one device."""
-    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(local(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
     return jax.device_put(np.asarray(leaf), jax.local_devices()[0])
 

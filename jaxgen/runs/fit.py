@@ -105,7 +105,7 @@ def execute(task: Task) -> Run[Any, Any]:
     task.watcher.opened(None if files is None else files.path, dataset, members)
     placement = placements.of(run.seed, members, mesh)
     job = Job(
-        algorithm, config, hparams, dataset, placement, run, files, task.draw, task.on_evaluation, task.watcher,
+        algorithm, config, hparams, dataset, placement, run, plan, files, task.draw, task.on_evaluation, task.watcher,
         _earlier(task.start),
     )  # fmt: skip
     try:

@@ -69,6 +69,7 @@ class Job(NamedTuple):
     dataset: Dataset | None
     placement: Placement
     run: RunSettings
+    plan: Plan
     directory: RunDirectory | None = None
     draw: Draw | None = None
     on_evaluation: OnEvaluation | None = None
@@ -126,10 +127,9 @@ class Session:
     def __init__(self, job: Job) -> None:
         self.job = job
         stream = _stream_of(job)
-        plan = plan_of(job.algorithm, job.config, job.dataset, job.run)
         data = batches_of(job.algorithm, job.dataset)
-        self.programs = Programs(job.algorithm, job.config, data, job.placement, plan.log_every, stream)
-        self.plan = plan._replace(epochs_at_once=self.programs.epochs, block=stream.steps if stream else 0)
+        self.programs = Programs(job.algorithm, job.config, data, job.placement, job.plan.log_every, stream)
+        self.plan = job.plan._replace(epochs_at_once=self.programs.epochs, block=stream.steps if stream else 0)
         self.programs.compile(job.hparams)
         self._spacing = max(1, self.plan.total // 20)
         self._checkpoints: Checkpoints | None = None

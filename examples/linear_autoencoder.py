@@ -1,6 +1,6 @@
-"""Linear autoencoder: minimize E_x ||x - W W^T x||^2 / 2 over a matrix W of `config.code_size` columns.
+"""Linear autoencoder: minimize E_x ||x - W W^T x||^2 / 2 over a matrix W with `config.code_size` columns.
 
-At its optimum the columns span the data's first principal components (Baldi & Hornik, Neural networks 2, 1989).
+At the optimum, the columns span the data's first principal components (Baldi & Hornik, Neural networks 2, 1989).
 """
 
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from jaxgen.optim import validate as validate_optimizer
 
 @dataclass(frozen=True)
 class Config:
-    """Static settings: they fix shapes, and a new value compiles again."""
+    """Static settings: they fix shapes, and a new value triggers recompilation."""
 
     image_shape: tuple[int, int, int] = (28, 28, 1)
     code_size: int = 8

@@ -1,7 +1,7 @@
 """REINFORCE with a running baseline on CartPole: ascend E[sum_t (G_t - b) grad log pi(a_t | s_t)].
 
-Williams, Simple statistical gradient-following algorithms, Machine Learning 8, 1992. One step plays `config.horizon`
-steps of `config.envs` environments side by side and updates a linear-tanh policy once.
+Williams, Simple statistical gradient-following algorithms, Machine Learning 8, 1992. One step plays `config.envs`
+environments in parallel for `config.horizon` steps and updates a linear-tanh policy once.
 """
 
 from dataclasses import dataclass
@@ -69,7 +69,7 @@ def logits(params: dict, observations: Float[Array, "n s"]) -> Float[Array, "n a
 
 
 def episodes(params: dict, key: Array, config: Config, axis_name: str | None):
-    """Observations, actions, discounted returns (T, N) and a mask of the steps before each episode's first end."""
+    """Observations, actions, discounted returns (T, N) and a mask of the steps in each environment's first episode."""
     environment = environments.make(config.environment)
     reset_key, play_key = jax.random.split(key)
     start = environments.reset(

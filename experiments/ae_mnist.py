@@ -3,7 +3,7 @@
     python experiments/ae_mnist.py --preset quick     # 1,797 embedded digits, 300 epochs, no download
     python experiments/ae_mnist.py                    # MNIST, 5 epochs
 
-MNIST, 5 epochs: see the README for the test loss per pixel and the seconds it takes.
+See the README for the test loss per pixel after 5 epochs of MNIST and the training time.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Ours against others at the same work, interleaved in one run: medians over rounds, and the ratio to ours.
+"""jaxgen against other implementations of the same work, interleaved in one run: medians over rounds, and ratios.
 
     pip install -e ".[bench]"
     python experiments/benchmark.py conv           # forward and gradients of every convolutional layer: 3 minutes
@@ -9,8 +9,8 @@
     python experiments/benchmark.py scaling        # a batch divided over devices: 5 minutes
     python experiments/benchmark.py streaming      # MNIST from disk while a model trains: 3 minutes
 
-A ratio is the other's time over ours: above 1 we are ahead. One JSON line a row goes to --out, a table to the screen.
-A peer that is not installed is left out with a line. `train --help` and so on list a subcommand's options.
+A ratio is the peer's time over ours: above 1, we are faster. Each row is appended to --out as a line of JSON; the table
+is printed at the end. Missing peers are reported and skipped. `train --help` and so on list a subcommand's options.
 """
 
 import json
@@ -24,7 +24,7 @@ COMMANDS = conv.Conv | train.Train | startup.Startup | dqn.Dqn | sweep.Sweep | s
 
 
 def main(settings: Measurement) -> None:
-    """Measures; appends each row to the file as soon as it is known."""
+    """Measure, and append each row to the file as soon as it is known."""
     machine, rows = reporting.machine(), []
     with open(settings.out, "a", encoding="utf-8") as file:
         for row in settings.measure():

@@ -3,7 +3,7 @@
     python experiments/conv_ae_mnist.py --preset quick     # 1,797 embedded digits, no download
     python experiments/conv_ae_mnist.py                    # MNIST, 50 epochs
 
-MNIST: see the README for the test loss per pixel and the seconds it takes.
+See the README for the test loss per pixel on MNIST and the training time.
 """
 
 from dataclasses import replace

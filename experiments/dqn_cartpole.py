@@ -1,4 +1,4 @@
-"""A DQN that never leaves the device: CartPole and any other gymnax environment with discrete actions.
+"""DQN that runs entirely on the device: CartPole and any other gymnax environment with discrete actions.
 
     python experiments/dqn_cartpole.py --preset quick               # half of it
     python experiments/dqn_cartpole.py                              # solves CartPole-v1
@@ -6,10 +6,10 @@
     python experiments/dqn_cartpole.py --preset chapter             # the chapter's net and settings, 100 episodes
     python experiments/dqn_cartpole.py --config.environment Acrobot-v1 --config.n-step 3
 
-The preset chapter is what the chapter's text means. Its code departs from it (the README lists how) and is not rebuilt.
-It names no learning rate; 2e-3 is the default of its R package (keras up to 2.9.0).
+The preset chapter follows the chapter's text. The chapter's code departs from it (the README lists how) and is not
+reproduced. The chapter gives no learning rate; 2e-3 is the default of its R package (keras up to 2.9.0).
 
-Where there are several cores and seeds, seeds are placed on cores. See the README for returns and seconds.
+With several cores and seeds, the seeds are spread over the cores. See the README for returns and times.
 """
 
 from dataclasses import replace
@@ -26,13 +26,13 @@ SOLVE = Settings(
         batch_size=64,
         replay_size=10_000,
         learning_starts=5_000,
-        n_step=10,  # a cart that drifts off the track is worth less only hundreds of steps later
+        n_step=10,  # a cart that drifts loses return only hundreds of steps later, when it leaves the track
         widths=(64, 64),
         double=False,
         target_every=100,
-        loss="squared",  # Huber's would flatten the rare large errors, those of a falling pole
+        loss="squared",  # the Huber loss would flatten the rare large errors of a falling pole
         clip_gradients=False,
-        schedule="linear",  # to 0: what is reached is kept
+        schedule="linear",  # to 0, so that a solved task stays solved
         evaluation_episodes=100,
         steps_per_epoch=500,
     ),
@@ -54,7 +54,7 @@ CHAPTER = Settings(
         episodes=100,
         steps_per_epoch=2_500,
     ),
-    # Epsilon is multiplied by 0.995 at every step: from 0.95 it has come to 0.01 after 908.5 of them.
+    # Multiplied by 0.995 at every step, epsilon falls from 0.95 to 0.01 in 908.5 steps.
     dqn.HParams(
         learning_rate=2e-3,
         gamma=0.95,
@@ -63,7 +63,7 @@ CHAPTER = Settings(
         epsilon_steps=908.5,
         termination_reward=-11.0,
     ),
-    # 100 episodes of at most 500 steps; a seed that has played 100 learns nothing more.
+    # 100 episodes of at most 500 steps; a seed stops learning after its 100th.
     RunSettings(epochs=20),
 )
 QUICK = replace(SOLVE, run=RunSettings(epochs=10))

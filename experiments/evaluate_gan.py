@@ -1,13 +1,13 @@
-"""How good a finished GAN's samples are, by features of a small classifier of the data set.
+"""Sample quality of a finished GAN, by the features of a small classifier of the data set.
 
     python experiments/evaluate_gan.py runs/gan_mnist-001
     python experiments/evaluate_gan.py runs/gan_mnist-001 --samples 10000 --seed 1
     python experiments/evaluate_gan.py runs/gan_flowers-001 --features photographs.safetensors
 
 Writes evaluation.json (evaluation-seed-S.json for seeds other than 0) into the run directory and prints a table. The
-same seed gives the same numbers. MNIST, digits and petals are judged by nets that come with jaxgen; for other sets one
-is trained here, or made with `experiments/train_features.py` and shared. Scores compare generators of one data set;
-they are not the FID of the literature, for which `experiments/export_samples.py` writes images.
+same seed gives the same numbers. MNIST, digits and petals are judged by nets that ship with jaxgen; for other sets,
+a net is trained here, or made with `experiments/train_features.py` and shared. The scores compare generators of one
+data set. They are not the FID of the literature; `experiments/export_samples.py` writes the images for that.
 """
 
 import dataclasses
@@ -24,23 +24,23 @@ from jaxgen.launch import command_line
 
 @dataclass(frozen=True)
 class Settings:
-    """The run to evaluate, and how."""
+    """The run to evaluate, and how to evaluate it."""
 
     run_dir: tyro.conf.Positional[Path] = Path("runs/gan_mnist-001")
-    """Directory of a run whose model draws samples."""
+    """Directory of a run whose model can sample."""
     samples: int = 10_000
-    """Samples to draw, compared with the whole test split."""
+    """Number of samples to draw and compare with the whole test split."""
     seed: int = 0
-    """Key of the samples."""
+    """Random seed for the samples."""
     features: Path | None = None
-    """Feature net to judge by, a file of train_features.py; default: the one jaxgen ships for the data set, else one
+    """Feature net, a file written by train_features.py; default: the one jaxgen ships for the data set, or else one
     trained on this machine."""
     classifier_updates: int | None = None
-    """Judge by a feature net trained on this machine for so many steps, even if jaxgen ships one."""
+    """Use a feature net trained on this machine for this many steps, even if jaxgen ships one."""
 
 
 def table(result: dict[str, Any]) -> str:
-    """The scores as text, the floor beside them."""
+    """The scores as text, with the floor beside them."""
     scores, floor = result["samples"], result["floor_train_against_test"]
     lines = [f"  {'':26} {'samples':>20} {'train split':>20}"]
     for name in scores:
@@ -53,7 +53,7 @@ def table(result: dict[str, Any]) -> str:
 
 
 def _shown(scores: dict[str, Any], name: str) -> str:
-    """A score, with its standard error where it has one."""
+    """A score, with its standard error if it has one."""
     value, error = scores[name], scores.get(f"{name}_error")
     if isinstance(value, int):
         return f"{value:,}"
@@ -73,7 +73,7 @@ def _columns(histogram: dict[str, Any]) -> tuple[list[str], list[int]]:
 
 
 def main(settings: Settings) -> None:
-    """Evaluates, writes, prints."""
+    """Evaluate, write and print."""
     check_at_least("samples", settings.samples, 100)
     check_at_least("seed", settings.seed, 0)
     if settings.classifier_updates is not None:

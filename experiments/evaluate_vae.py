@@ -1,15 +1,15 @@
-"""Evaluates a finished run of a variational autoencoder on its test split.
+"""Evaluation of a finished variational autoencoder on its test split.
 
     python experiments/evaluate_vae.py runs/vae_mnist-001
     python experiments/evaluate_vae.py runs/iwae_mnist-001 --samples 5000
     python experiments/evaluate_vae.py runs/iwae_mnist-002 --samples 5000 --against runs/iwae_mnist-001
 
 Prints a table and writes evaluation.json into the run directory: test ELBO and its terms, importance-sampled log
-likelihood with its errors, how far the number of codes moves it and its effective samples, active units, KL per latent,
-accuracy of nearest neighbors among codes, reconstruction error. The same seed gives the same numbers.
+likelihood with its errors, its dependence on the number of codes and its effective sample size, active units, KL per
+latent, nearest-neighbor accuracy of the codes, and reconstruction error. The same seed gives the same numbers.
 
-likelihoods.json beside it holds -log p(x) of each image. --against takes the difference image by image from that of
-another run, evaluated before with the same samples, images and seed.
+likelihoods.json beside it holds -log p(x) for each image. --against computes the difference to another run image by
+image; evaluate that run first, with the same samples, images and seed.
 """
 
 from dataclasses import dataclass
@@ -24,22 +24,22 @@ from jaxgen.launch import command_line
 
 @dataclass(frozen=True)
 class Settings:
-    """The run to evaluate, and how."""
+    """The run to evaluate, and how to evaluate it."""
 
     path: Annotated[Path, tyro.conf.Positional] = Path()
     """The run directory."""
     samples: int = 500
-    """Codes an image in the estimate of log p(x); a multiple of 4."""
+    """Codes per image in the estimate of log p(x); a multiple of 4."""
     images: int | None = None
-    """Only the first so many test images in the estimate of log p(x); default: all."""
+    """Use only the first N test images in the estimate of log p(x); default: all."""
     seed: int = 0
-    """Root of the draws."""
+    """Random seed."""
     against: Path | None = None
-    """Another run's directory: also print the difference to its -log p(x), paired over images."""
+    """Directory of another run: also print the difference to its -log p(x), paired over images."""
 
 
 def main(settings: Settings) -> None:
-    """Restores, evaluates, writes and prints."""
+    """Restore, evaluate, write and print."""
     from jaxgen.algorithms import vae
     from jaxgen.evaluation import likelihood
     from jaxgen.evaluation import vae as evaluation

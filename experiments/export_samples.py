@@ -1,4 +1,4 @@
-"""Samples of a finished GAN as PNG files, for tools outside jaxgen.
+"""PNG samples of a finished GAN, for external tools.
 
     python experiments/export_samples.py runs/gan_mnist-001
     python experiments/export_samples.py runs/gan_mnist-001 --count 10000 --out samples
@@ -17,20 +17,20 @@ from jaxgen.launch import command_line
 
 @dataclass(frozen=True)
 class Settings:
-    """The run to export from, and how much."""
+    """The run to export from, and how many samples."""
 
     run_dir: tyro.conf.Positional[Path] = Path("runs/gan_mnist-001")
-    """Directory of a run whose model draws samples."""
+    """Directory of a run whose model can sample."""
     out: Path | None = None
-    """Folder for the files, created; default: samples in the run directory."""
+    """Folder to create for the files; default: samples in the run directory."""
     count: int = 1000
-    """Samples to write."""
+    """Number of samples to write."""
     seed: int = 0
-    """Key of the samples."""
+    """Random seed for the samples."""
 
 
 def main(settings: Settings) -> None:
-    """Draws and writes `00000.png`, `00001.png`, ..."""
+    """Draw samples and write `00000.png`, `00001.png`, ..."""
     check_at_least("count", settings.count, 1)
     check_at_least("seed", settings.seed, 0)
     out = settings.out or settings.run_dir / "samples"

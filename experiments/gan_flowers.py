@@ -5,8 +5,8 @@
     python experiments/gan_flowers.py --data.source folder --data.path FLOWERS    # photographs, one folder a class
     python experiments/gan_flowers.py --preset better                             # hinge, DiffAugment, average
 
-The chapter's own run had dropout off: `--config.dropout 0`. It trained on the test images too, as both presets do.
-See the README for the losses and the time it takes.
+The chapter's own run had dropout off: `--config.dropout 0`. It also trained on the test images, as the presets do.
+See the README for losses and training time.
 """
 
 from jaxgen import report

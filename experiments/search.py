@@ -1,17 +1,17 @@
-"""The best settings of an experiment, found by Optuna in batches of trials that are one program each.
+"""Optuna search for the best settings of an experiment, with each batch of trials as one program.
 
     pip install -e ".[search]"
     python experiments/search.py vae_mnist --preset mlp --run.epochs 3 --run.name s --trials 64 --batch 8 \\
         --axis hparams.learning_rate=log:1e-4:1e-2 --axis hparams.beta=0.1:4
 
 An axis is NAME=VALUES: `log:a:b`, `a:b` (numbers between), or choices `a,b,c`; NAME is any field of hparams, config or
-data. Every other option goes to the experiment. A choice of config or data is one for a whole batch, which is compiled
-for it.
+data. All other options go to the experiment. All trials of a batch share the same config and data choices, for which
+the batch is compiled.
 
-The study is a journal in the directory (--run.root and --run.name). The same command again goes on with it: after a
-signal, after `kill -9` (what was running continues from its checkpoints), or at the same time, in another terminal or
-on another machine that shares the disk, as one more worker. It leaves results.csv, results.parquet and
-Optuna's figures.
+The study is a journal in the run directory (--run.root and --run.name). Repeat the command to resume the study after a
+signal or `kill -9` (running trials continue from their checkpoints). Run it a second time, in another terminal or on
+another machine that shares the disk, to add a worker. The search leaves results.csv, results.parquet and Optuna's
+figures.
 """
 
 import shlex
@@ -32,31 +32,31 @@ class Search:
     """The search: its axes, trials and workers."""
 
     experiment: tyro.conf.Positional[str] = "ae_mnist"
-    """Script to run, by its name; options not listed here are its own."""
+    """Name of the script to run; options not listed here go to it."""
     axis: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """NAME=VALUES, once for each axis."""
+    """NAME=VALUES; repeat for each axis."""
     trials: int = 64
-    """Trials in all, of all workers; may be raised to go on."""
+    """Total trials over all workers; raise it to continue."""
     batch: int = 8
-    """Trials of one program."""
+    """Trials per program."""
     sampler: Literal["tpe", "random"] = "tpe"
-    """How parameters are proposed."""
+    """Sampler that proposes parameters."""
     pruner: Literal["median", "halving", "none"] = "median"
-    """Which trials end early: those worse than the median at the same epoch, successive halving's, or none."""
+    """Trials to stop early: those worse than the median at the same epoch, those successive halving drops, or none."""
     search_seed: int = 0
-    """Seed of the proposals (the run's own is --run.seed)."""
+    """Seed for the proposals (the run's own is --run.seed)."""
     metric: str | None = None
     """Logged metric to optimize; default: the algorithm's own."""
     maximize: bool = False
-    """More of the metric is better."""
+    """Larger values of the metric are better."""
     ray: str | None = None
-    """Work on this Ray cluster, whose machines share the study's disk: address, auto, or local for a new one."""
+    """Run on this Ray cluster, whose machines share the study's disk: its address, auto, or local for a new one."""
     workers: int = 2
-    """Ray: workers at once."""
+    """Ray: number of workers."""
     cpus_per_worker: int = 1
-    """Ray: cores of a worker."""
+    """Ray: cores per worker."""
     gpus_per_worker: float = 0
-    """Ray: GPUs of a worker."""
+    """Ray: GPUs per worker."""
 
     def __post_init__(self) -> None:
         check_at_least("trials", self.trials, 1)
@@ -66,7 +66,7 @@ class Search:
 
 
 def main() -> None:
-    """Works on the study and reports."""
+    """Work on the study and report."""
     settings, args = command_line.parse(Search(), __doc__, sys.argv[1:], others=True)
     if not settings.axis:
         raise SettingError("give at least one --axis, as --axis hparams.learning_rate=log:1e-4:1e-2")

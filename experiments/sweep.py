@@ -1,18 +1,18 @@
-"""Many runs of an experiment in one program: every combination of some settings.
+"""Many runs of an experiment in one program, one for each combination of the given settings.
 
     python experiments/sweep.py vae_mnist --preset mlp --run.epochs 3 \\
         --axis hparams.learning_rate=log:1e-4:1e-2:16 --axis seed=0:4
     python experiments/sweep.py ae_mnist --axis config.optimizer=adam,adamax --axis hparams.learning_rate=1e-3,1e-2
 
-An axis is NAME=VALUES: `lin:a:b:n`, `log:a:b:n`, a list `a,b,c`, integers `a:b` (without b), or `uniform:a:b` and
+An axis is NAME=VALUES: `lin:a:b:n`, `log:a:b:n`, a list `a,b,c`, integers `a:b` (b excluded), or `uniform:a:b` and
 `loguniform:a:b` with --draws. NAME is any field of hparams, config or data, or the seed. Axes are crossed, or with
---zip taken value by value; random axes are drawn together. Every other option goes to the experiment.
+--zip paired value by value; random axes are drawn together. All other options go to the experiment.
 
-Hyperparameters and seeds are members of one program, as many at once as fit into memory; each choice of config and data
-is a program of its own. The plan is printed first. The directory (--run.root and --run.name, which continues a sweep)
-gets results.csv, results.parquet, figures, and a run directory for each group of members.
+Hyperparameters and seeds become members of one program, as many at once as fit into memory; each choice of config and
+data is a separate program. The plan is printed first. The directory (--run.root and --run.name, which also resumes a
+sweep) gets results.csv, results.parquet, figures, and a run directory for each group of members.
 
-With --ray the groups are tasks on a cluster (pip install -e ".[ray]"): --group-size says how many members a task has.
+With --ray, groups are tasks on a cluster (pip install -e ".[ray]"); --group-size sets the number of members per task.
 """
 
 import shlex
@@ -31,31 +31,31 @@ class Sweep:
     """The sweep: its axes, members and workers."""
 
     experiment: tyro.conf.Positional[str] = "ae_mnist"
-    """Script to run, by its name; options not listed here are its own."""
+    """Name of the script to run; options not listed here go to it."""
     axis: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """NAME=VALUES, once for each axis."""
+    """NAME=VALUES; repeat for each axis."""
     zip: bool = False
-    """Take the axes value by value instead of every combination."""
+    """Pair the axes value by value instead of crossing them."""
     draws: int = 0
-    """Points drawn of the random axes."""
+    """Number of points to draw for the random axes."""
     draw_seed: int = 0
-    """Seed of the draws."""
+    """Seed for the draws."""
     group_size: int = 0
-    """Most members of one program; 0: as many as are estimated to fit into memory."""
+    """Maximum members per program; 0: as many as are estimated to fit into memory."""
     metric: str | None = None
-    """Logged metric that members are compared by; default: the algorithm's own."""
+    """Logged metric for comparing members; default: the algorithm's own."""
     maximize: bool = False
-    """More of the metric is better."""
+    """Larger values of the metric are better."""
     dry_run: bool = False
-    """Print the plan and end."""
+    """Print the plan and exit."""
     ray: str | None = None
     """Train groups on this Ray cluster: its address, auto for the one this machine belongs to, local for a new one."""
     cpus_per_group: int = 1
-    """Ray: cores of a group."""
+    """Ray: cores per group."""
     gpus_per_group: float = 0
-    """Ray: GPUs of a group."""
+    """Ray: GPUs per group."""
     retries: int = 3
-    """Ray: times a group whose worker is lost is started again."""
+    """Ray: maximum restarts of a group whose worker is lost."""
 
     def __post_init__(self) -> None:
         for name in ("draws", "draw_seed", "group_size"):
@@ -63,7 +63,7 @@ class Sweep:
 
 
 def main() -> None:
-    """Plans, runs, and reports."""
+    """Plan, run and report."""
     settings, args = command_line.parse(Sweep(), __doc__, sys.argv[1:], others=True)
     if not settings.axis:
         raise SettingError("give at least one --axis, as --axis hparams.learning_rate=log:1e-4:1e-2:16")

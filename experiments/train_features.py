@@ -1,12 +1,12 @@
-"""The feature net by which samples of a data set are judged: a small classifier, trained here, kept in one file.
+"""Feature net for judging samples of a data set: a small classifier, trained here and saved to one file.
 
     python experiments/train_features.py --data.source folder --data.path photographs --to photographs.safetensors
     python experiments/evaluate_gan.py runs/gan_flowers-001 --features photographs.safetensors
 
-Without --to it goes into the user's cache, where evaluate_gan.py would have put it (with --classifier-updates, if
---updates is not the default). Copy the file to compare scores between machines: they hold for its SHA-256 only.
+Without --to, it goes into the user's cache, where evaluate_gan.py would have put it (with --classifier-updates, if
+--updates is not the default). To compare scores between machines, copy the file: scores hold for one SHA-256 only.
 
-The nets that jaxgen ships (jaxgen/evaluation/features) were made by
+The nets that ship with jaxgen (jaxgen/evaluation/features) were made with
 
     python experiments/train_features.py --updates 3000 --to mnist.safetensors
     python experiments/train_features.py --data.source digits --updates 1500 --to digits.safetensors
@@ -23,20 +23,20 @@ from jaxgen.launch import command_line
 
 @dataclass(frozen=True)
 class Settings:
-    """A data set and how long to train on it."""
+    """A data set, and how long to train on it."""
 
     data: data_lib.DataSettings = field(default_factory=data_lib.DataSettings)
-    """Where the images come from."""
+    """Source of the images."""
     to: Path | None = None
     """File to write; default: a file in the user's cache."""
     updates: int = 1000
     """Training steps of 128 images."""
     seed: int = 0
-    """Key of the initial weights and of the batches."""
+    """Random seed for the initial weights and the batches."""
 
 
 def main(settings: Settings) -> None:
-    """Trains, measures, writes, prints."""
+    """Train, measure, write and print."""
     check_at_least("updates", settings.updates, 1)
     check_at_least("seed", settings.seed, 0)
     for name in ("streaming", "train_on_all"):

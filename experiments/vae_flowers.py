@@ -1,21 +1,21 @@
-"""Variational autoencoder for color images of 80x80, 2,394,337 parameters.
+"""Variational autoencoder for 80x80 color images, 2,394,337 parameters.
 
     python experiments/vae_flowers.py --preset quick                               # dense, 40x40: 70 s of training
     python experiments/vae_flowers.py                                              # embedded procedural flowers
     python experiments/vae_flowers.py --data.source folder --data.path FLOWERS     # photographs, one subfolder a class
     python experiments/evaluate_vae.py runs/NAME                                   # bounds and codes of a finished run
 
-Presets (--preset NAME; every further option changes it):
+Presets (--preset NAME; other options override it):
 
-    logistic           discretized logistic likelihood of a learned scale: bits per dimension that can be compared;
+    logistic           discretized logistic likelihood with a learned scale: comparable bits per dimension;
                        Adamax 2e-3, batch 20
-    quick              dense nets, 32 latents, on procedural flowers of 40x40
-    chapter            the chapter as its text has it: mean over channels + 0.0002 one-sample KL, Adamax 3e-4, batch 20
-    chapter-effective  the chapter as its code computes it: 0.0004, twice that weight
+    quick              dense nets, 32 latents, on 40x40 procedural flowers
+    chapter            the chapter's text: mean over channels + 0.0002 one-sample KL, Adamax 3e-4, batch 20
+    chapter-effective  the chapter's code: 0.0004, twice that weight
 
 Keras 2.9 adds the chapter's KL for both outputs of its distribution layer. The chapter's loss is a third of ours (its
-cross-entropy is a mean over channels), so its KL weights count three times here: 0.0006 and 0.0012. See the README for
-the numbers to expect.
+cross-entropy is a mean over channels), so its KL weights are three times as large here: 0.0006 and 0.0012. See the
+README for expected numbers.
 """
 
 from dataclasses import replace

@@ -5,21 +5,21 @@
     python experiments/vae_mnist.py --preset mlp      # 784-500-20, as in the literature
     python experiments/evaluate_vae.py runs/NAME      # log likelihood and more of a finished run
 
-Presets (--preset NAME; every further option changes it):
+Presets (--preset NAME; other options override it):
 
-    conv               the chapter's net of 5,285 parameters, binarized pixels, KL in closed form
-    chapter            the chapter as its text has it: gray pixels, one-sample KL of weight 1, Adamax 2e-3, batch 32
-    chapter-effective  the chapter as its code computes it: the same with a KL of weight 2
+    conv               the chapter's net with 5,285 parameters, binarized pixels, KL in closed form
+    chapter            the chapter's text: gray pixels, one-sample KL with weight 1, Adamax 2e-3, batch 32
+    chapter-effective  the chapter's code: the same with KL weight 2
     mlp                784-500-20, binarized pixels, Adam 1e-3, batch 128
-    best               mlp with a larger learning rate that falls along a cosine, over 30 epochs of MNIST
+    best               mlp with a larger learning rate and cosine decay, over 30 epochs of MNIST
     quick              784-500-2 on embedded digits: figures/manifold.png shows the whole latent plane
-    beta-tc            10 latents of the conv net with the total correlation weighted by 6
+    beta-tc            the conv net with 10 latents and the total correlation weighted by 6
 
-The chapter hands the KL to its library as a regularizer of a distribution layer. TensorFlow Probability 0.17 sums it
-over the batch, Keras 2.9 divides by the batch and adds it for both outputs of the layer: twice the mean. It names no
-learning rate; 2e-3 is the default of its R package (keras up to 2.9.0).
+The chapter passes the KL to its library as a regularizer of a distribution layer. TensorFlow Probability 0.17 sums it
+over the batch; Keras 2.9 divides by the batch and adds it for both outputs of the layer, which gives twice the mean.
+The chapter gives no learning rate; 2e-3 is the default of its R package (keras up to 2.9.0).
 
-See the README for the numbers to expect.
+See the README for expected numbers.
 """
 
 from dataclasses import replace

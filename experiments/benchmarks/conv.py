@@ -1,8 +1,8 @@
-"""Each convolutional layer, forwards and both gradients, beside PyTorch in its better layout.
+"""Forward pass and both gradients of each convolutional layer, against PyTorch in its better layout.
 
-Ours is called from Python, and made in a compiled loop as training makes it. The loop carries the images, the kernel,
-the output's gradient and the three results; each turn depends on the one before through the kernel and one pixel of
-the others, so that nothing of it can be left out or done once for all.
+Ours is called from Python, and also runs in a compiled loop as in training. The loop carries the images, the kernel,
+the output's gradient and the three results. Each iteration depends on the previous one through the kernel and one pixel
+of the others, so the compiler cannot remove any of it or hoist it out of the loop.
 """
 
 import time
@@ -23,21 +23,21 @@ from jaxgen.nets.ops import conv
 
 OURS, LOOP = "ours", "ours, in a compiled loop"
 GEMM = 2048
-"""Side of the matrices whose product shows the machine's peak."""
+"""Side of the square matrices whose product measures the machine's peak."""
 NUDGE = 1e-6
-"""Weight with which a turn of the loop changes the next one's inputs."""
+"""Weight of one iteration's results in the next one's inputs."""
 
 Operands = tuple[Array, Array, Array]
 
 
 @dataclass(frozen=True)
 class Conv(Measurement):
-    """Milliseconds of each convolutional layer, forwards and both gradients: ours and PyTorch's."""
+    """Milliseconds for the forward pass and both gradients of each convolutional layer: ours and PyTorch's."""
 
     layers: tuple[str, ...] = ()
-    """Layers whose names contain one of these; none: all 25."""
+    """Measure layers whose names contain one of these; empty: all 25."""
     seconds: float = 0.3
-    """Length of a measurement, about."""
+    """Approximate length of a measurement."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -52,7 +52,7 @@ class Conv(Measurement):
         return [layer for layer in every if not self.layers or any(text in layer.name for text in self.layers)]
 
     def measure(self) -> Iterator[Row]:
-        """The peak of matrix products, then one row a layer."""
+        """The peak of matrix products, then one row per layer."""
         yield self._peak()
         for layer in self.chosen():
             times = interleave({**ours(layer), **peers(layer)}, 0, self.seconds, self.rounds, layer.name)
@@ -83,7 +83,7 @@ class Conv(Measurement):
 
 
 def layer_row(layer: Layer, times: dict[str, list[float]]) -> Row:
-    """The row of a layer; `loop_ratio` is the ratio of medians as `ratio` is."""
+    """Row of a layer; like `ratio`, `loop_ratio` is a ratio of medians."""
     row = _best(layer.name, times[OURS], {k: v for k, v in times.items() if k not in (OURS, LOOP)})
     loop_ms = median(times[LOOP])
     row["loop_ms"] = round(loop_ms, 4)
@@ -93,7 +93,7 @@ def layer_row(layer: Layer, times: dict[str, list[float]]) -> Row:
 
 
 def _best(name: str, mine: list[float], others: dict[str, list[float]]) -> Row:
-    """Against the fastest of the others; `others_ms` has them all."""
+    """Comparison with the fastest of the others; `others_ms` has them all."""
     if not others:
         return compare(name, mine, None, [])
     peer = min(others, key=lambda other: median(others[other]))
@@ -102,7 +102,7 @@ def _best(name: str, mine: list[float], others: dict[str, list[float]]) -> Row:
 
 
 def ours(layer: Layer) -> dict[str, Run]:
-    """Forward and both gradients by `jaxgen.nets.ops.conv`."""
+    """Forward pass and both gradients with `jaxgen.nets.ops.conv`."""
     convolution = conv.conv_transpose2d if layer.transposed else conv.conv2d
     convolve = partial(convolution, strides=layer.stride, padding=layer.padding, layout=layer.layout)
 
@@ -128,7 +128,7 @@ def _operands(layer: Layer, convolve: Callable[..., Array]) -> Operands:
 
 
 def in_loop(passes: Callable[..., Operands], operands: Operands, turns: Array) -> tuple[Operands, Operands]:
-    """`turns` times `passes`, each on inputs that depend on all results of the one before."""
+    """Run `passes` `turns` times, each time on inputs that depend on all results of the previous run."""
 
     def body(_: Array, carry: tuple[Operands, Operands]) -> tuple[Operands, Operands]:
         (x, w, g), _ = carry
@@ -149,7 +149,7 @@ def _nudged(x: Array, by: Array) -> Array:
 
 
 def peers(layer: Layer) -> dict[str, Run]:
-    """PyTorch in both layouts, where it is installed."""
+    """PyTorch in both layouts, if installed."""
     try:
         from benchmarks.peers import pytorch_conv
     except ImportError as error:

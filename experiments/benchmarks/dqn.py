@@ -1,12 +1,12 @@
-"""Environment steps per second of a DQN that learns CartPole: ours, CleanRL's, PureJaxRL's, Rejax's, any of many seeds.
+"""Environment steps per second of DQNs on CartPole, with one or more seeds: ours, CleanRL's, PureJaxRL's and Rejax's.
 
-Each peer runs at its own settings, ours beside it with the same number of environments, batch, updates, replay and
-net. Every side has a process of its own; what comes before learning, and compiling, is not counted, nor are
-evaluations (Rejax's are switched off). The peers are folders with a checkout each, patched in memory: how, say the
-docstrings of `peers/dqn_*.py`.
+Each peer runs at its own settings, beside ours with the same number of environments, batch size, updates, replay and
+net. Every side has its own process. Compilation, the steps before learning starts, and evaluations (Rejax's are
+switched off) are not counted. Each peer is a folder with a checkout, patched in memory as the docstrings of
+`peers/dqn_*.py` describe.
 
-Ours runs on one thread a device: with one seed on one device, with several on as many virtual devices as there are
-cores, the seeds placed on them. PureJaxRL runs with JAX's own threads, as its command does, and on one thread too.
+Ours uses one thread per device: one device for a single seed, or one virtual device per core with the seeds spread over
+them. PureJaxRL runs with JAX's own threads, as its command does, and also on one thread.
 """
 
 import itertools
@@ -25,23 +25,23 @@ from jaxgen.runs.machine import cores
 
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
 BATCH = {"cleanrl": 128, "purejaxrl": 128, "rejax": 100}
-"""Transitions of an update."""
+"""Transitions per update."""
 UPDATE_EVERY = {"cleanrl": 10, "purejaxrl": 10, "rejax": 2}
-"""Environment steps for each update."""
+"""Environment steps per update."""
 NETS = {"cleanrl": (4, 120, 84, 2), "purejaxrl": (4, 120, 84, 2), "rejax": (4, 64, 64, 3)}
-"""Widths from observation to outputs."""
+"""Layer widths from observation to outputs."""
 DOUBLE = ("rejax",)
-"""Those whose target asks the net too."""
+"""Peers with double DQN, whose target also evaluates the online net."""
 
 
 class Side(NamedTuple):
-    """A peer's DQN with one choice of threads."""
+    """A peer's DQN with one choice of threading."""
 
     peer: str
     label: str
     flags: str
     many: bool
-    """It can train many seeds at once."""
+    """Whether it can train many seeds at once."""
 
 
 SIDES = (
@@ -57,9 +57,9 @@ class Dqn(Measurement):
     """Environment steps per second of a DQN on CartPole: ours, CleanRL's, PureJaxRL's and Rejax's."""
 
     rounds: int = 3
-    """Times each side is measured, in turn."""
+    """Number of times each side is measured, in turn."""
     seeds: tuple[int, ...] = (1, 8, 32, 128)
-    """Seeds trained at once."""
+    """Numbers of seeds trained at once."""
     seconds: float = 3.0
     """Length of a measurement."""
     cleanrl: Path | None = None
@@ -80,7 +80,7 @@ class Dqn(Measurement):
                 refuse(peer, str(folder), "a folder with a checkout of that project")
 
     def measure(self) -> Iterator[Row]:
-        """First the processor's own limit, then a row for each number of seeds and peer."""
+        """Report the processor's peak, then yield a row for each peer and number of seeds."""
         limits = {count: peak_gflops(count) for count in (1, cores())}
         say(", ".join(f"matrix products on {count} core(s): {limit:.0f} GFLOP/s" for count, limit in limits.items()))
         for peer in BATCH:
@@ -89,7 +89,7 @@ class Dqn(Measurement):
                     yield from self._point(peer, count, limits[1 if count % cores() else cores()])
 
     def _point(self, peer: str, count: int, limit: float) -> Iterator[Row]:
-        steps = 1_000 if count == 1 else 100  # a call must be long beside what calling costs
+        steps = 1_000 if count == 1 else 100  # makes call overhead negligible
         folder = getattr(self, peer)
         if folder is None:
             say(f"{peer} is left out: no folder given with --{peer}")
@@ -113,7 +113,7 @@ class Dqn(Measurement):
         say(f"as {peer}, {count} seeds: steps/s {said}")
 
     def conclude(self, rows: list[Row]) -> Iterator[str]:
-        """Steps per second, and how near the update's arithmetic alone would be."""
+        """Steps per second, and the share of peak arithmetic that the updates reach."""
         for row in rows:
             against = f"; {row['peer']} {row['peer_steps_per_s']:,}: ratio {row['ratio']:.2f}" if row["peer"] else ""
             share = f"{row['share']:.0%} of the {row['limit_gflops']} GFLOP/s of large matrix products"
@@ -121,21 +121,21 @@ class Dqn(Measurement):
 
 
 def update_flop(peer: str) -> float:
-    """Arithmetic of an update's matrix products: the net forward, the target forward, and the gradients."""
+    """FLOP of an update's matrix products: net forward, target forward, and gradients."""
     layers = [a * b for a, b in itertools.pairwise(NETS[peer])]
     passes = 3 if peer in DOUBLE else 2
-    backward = 2 * sum(layers) - layers[0]  # nobody asks for the gradient to the observations
+    backward = 2 * sum(layers) - layers[0]  # the gradient with respect to the observations is not needed
     return 2.0 * BATCH[peer] * (passes * sum(layers) + backward)
 
 
 def _our_flags(count: int) -> str:
-    """One thread; with several seeds a virtual device for each core."""
+    """XLA flags for one thread; with several seeds, one virtual device per core."""
     devices = cores() if count % cores() == 0 else 1
     return f"{ONE_THREAD} --xla_force_host_platform_device_count={devices}"
 
 
 def _ready(runs: dict[str, Worker]) -> dict[str, Any]:
-    """Those that have got ready, which they all do at the same time; a peer that failed is left out with a line."""
+    """Workers that became ready, after all start in parallel; a peer that fails is reported and skipped."""
     found: dict[str, Any] = {}
     for name, run in runs.items():
         try:
@@ -149,7 +149,7 @@ def _ready(runs: dict[str, Worker]) -> dict[str, Any]:
 
 
 def peak_gflops(cores: int) -> float:
-    """GFLOP/s of a product of two 1024x1024 matrices on so many cores, the best of several."""
+    """GFLOP/s of a product of two 1024x1024 matrices on `cores` cores, the best of several."""
     flags = ONE_THREAD if cores == 1 else ""
     worker = Worker("benchmarks.dqn.products", [], flags)
     try:

@@ -1,4 +1,4 @@
-"""Our DQN at the settings of others, its members (seeds) spread evenly over the devices there are."""
+"""Our DQN at the peers' settings, with its members (seeds) spread evenly over the available devices."""
 
 import time
 from collections.abc import Callable
@@ -50,7 +50,7 @@ CONFIGS = {
     "purejaxrl": replace(_CLEANRL, envs=10, collect=1),
     "rejax": _REJAX,
 }
-"""The same environments, batch, replay, nets and updates as the peer of that name; targets as often."""
+"""The same environments, batch, replay, nets, updates and target update frequency as the peer of that name."""
 HPARAMS = {
     "cleanrl": dqn.HParams(learning_rate=2.5e-4, eps=1e-8, epsilon_steps=250_000.0),
     "purejaxrl": dqn.HParams(learning_rate=2.5e-4, eps=1e-8, epsilon_steps=250_000.0),
@@ -59,7 +59,7 @@ HPARAMS = {
 
 
 def trainer(name: str, count: int, steps: int) -> Callable[[int], float]:
-    """A function that makes n times `steps` environment steps with `count` seeds and returns the seconds they took."""
+    """A function that makes n * `steps` environment steps with `count` seeds and returns the seconds taken."""
     config, hparams = CONFIGS[name], jax.tree.map(jnp.float32, HPARAMS[name])
 
     def start(key: jax.Array) -> Any:

@@ -1,4 +1,4 @@
-"""The convolutional layers of the nets of 28x28 and of 80x80 images."""
+"""Convolutional layers of the nets for 28x28 and 80x80 images."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from jaxgen.nets.ops.conv import Layout
 
 
 class Layer(NamedTuple):
-    """A convolution of square images, or a transposed one."""
+    """A convolution of square images, possibly transposed."""
 
     name: str
     batch: int
@@ -29,7 +29,7 @@ class Layer(NamedTuple):
 
     @property
     def flops(self) -> int:
-        """Operations of the result and both gradients as they are defined: 2 for each product of a pixel and a tap."""
+        """FLOP of the result and both gradients by definition: 2 for each product of a pixel and a tap."""
         pixels = self.size if self.transposed else self.out
         return 3 * 2 * self.batch * pixels**2 * self.channels * self.kernels * self.kernel**2
 
@@ -43,7 +43,7 @@ def _net(
     layers: list[tuple[int, int, int, int, int]],
     first: int = 1,
 ) -> list[Layer]:
-    """Layers of a net, from number `first` on, by their (size, channels, kernels, kernel, stride)."""
+    """Layers of a net, numbered from `first`, given as (size, channels, kernels, kernel, stride)."""
     found = []
     for number, (size, c, k, kernel, stride) in enumerate(layers, first):
         name = f"{net} {number}: {c}->{k} k{kernel} s{stride}"
@@ -82,4 +82,4 @@ SMALL = [
     *_net("28x28 decoder", 64, "VALID", False, "CHWN", [(16, 8, 16, 3, 1)], first=3),
     *_net("28x28 decoder", 64, "SAME", False, "CHWN", [(28, 16, 1, 3, 1)], first=4),
 ]
-"""The decoder's layers 2 to 4 on images already enlarged; our nets enlarge and convolve in one."""
+"""Decoder layers 2 to 4 take upsampled images; our nets upsample and convolve in one operation."""

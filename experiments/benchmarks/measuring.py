@@ -1,4 +1,4 @@
-"""Milliseconds of ours and of others, taken in turn in one process, and the ratios between them."""
+"""Milliseconds for ours and for peers, measured in turn in one process, and the ratios between them."""
 
 import math
 import signal
@@ -15,38 +15,38 @@ from tqdm import tqdm
 from jaxgen.errors import check_at_least
 
 Run = Callable[[int], float]
-"""Does so many steps and returns the seconds they took."""
+"""Runs n steps and returns the seconds taken."""
 Row = dict[str, Any]
-"""Fields `name, ours_ms, peer, peer_ms, ratio, rounds` (null where there is no peer), and what else there is to say."""
+"""Fields `name, ours_ms, peer, peer_ms, ratio, rounds` (null if there is no peer), and any others."""
 
 PATIENCE = 300
-"""Seconds a peer may take to warm up, which for torch.compile is to build its program."""
+"""Maximum seconds for a peer to warm up; for torch.compile, this includes building its program."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Base of all subcommands; `measure` yields their rows."""
+    """Base class of all subcommands; `measure` yields the rows."""
 
     rounds: int = 5
-    """Times each side is measured, in turn."""
+    """Number of times each side is measured, in turn."""
     out: Path = Path("benchmark.jsonl")
-    """File the JSON lines are appended to."""
+    """File to append the JSON lines to."""
 
     def __post_init__(self) -> None:
         check_at_least("rounds", self.rounds, 1)
 
     def measure(self) -> Iterator[Row]:
-        """The rows, each as soon as it is known."""
+        """Yield each row as soon as it is known."""
         raise NotImplementedError
 
 
 def say(text: str) -> None:
-    """A line between progress bars."""
+    """Print a line between progress bars."""
     tqdm.write(text)
 
 
 def left_out(name: str, error: BaseException) -> None:
-    """Says that a peer is missing, and why."""
+    """Report that a peer is missing, and why."""
     reason = (str(error).splitlines() or [""])[0][:120]
     say(f"{name} is left out: {type(error).__name__}: {reason}")
 
@@ -66,7 +66,7 @@ def _at_most(seconds: int) -> Iterator[None]:
 
 
 def steps_for(run: Run, seconds: float) -> int:
-    """Steps that take about so many seconds, from a run of a tenth of them; the first step, which compiles, apart."""
+    """Number of steps in about `seconds`, estimated from a run a tenth as long, after a first step that compiles."""
     run(1)
     steps = 1
     while (took := run(steps)) < seconds / 10:
@@ -75,7 +75,7 @@ def steps_for(run: Run, seconds: float) -> int:
 
 
 def warm_up(runs: dict[str, Run], steps: int, seconds: float, bar: Any) -> dict[str, int]:
-    """Steps of a measurement of each, `steps` or if 0 `seconds` long; a failing peer is left out with a line."""
+    """Steps per measurement of each: `steps`, or if 0 about `seconds` worth; failing peers are reported and skipped."""
     found = {}
     for name, run in runs.items():
         bar.set_postfix_str(f"warming up: {name}")
@@ -85,7 +85,7 @@ def warm_up(runs: dict[str, Run], steps: int, seconds: float, bar: Any) -> dict[
             try:
                 with _at_most(PATIENCE):
                     found[name] = steps_for(run, seconds) if steps == 0 else _first(run, steps)
-            except Exception as error:  # a peer's own trouble (no compiler for torch.compile, say) ends only its row
+            except Exception as error:  # a peer's failure (say, no compiler for torch.compile) costs only its own row
                 left_out(name, error)
         bar.update()
     return found
@@ -97,7 +97,7 @@ def _first(run: Run, steps: int) -> int:
 
 
 def interleave(runs: dict[str, Run], steps: int, seconds: float, rounds: int, what: str) -> dict[str, list[float]]:
-    """Milliseconds a step of each of `runs`, in `rounds` turns after a warm-up; peers that fail are missing in it."""
+    """Milliseconds per step of each of `runs`, in `rounds` turns after a warm-up; failing peers are left out."""
     with tqdm(total=len(runs) * (rounds + 1), desc=what, unit="run", leave=False) as bar:
         counts = warm_up(runs, steps, seconds, bar)
         times: dict[str, list[float]] = {name: [] for name in counts}
@@ -110,7 +110,7 @@ def interleave(runs: dict[str, Run], steps: int, seconds: float, rounds: int, wh
 
 
 def compare(name: str, ours: list[float], peer: str | None, theirs: list[float]) -> Row:
-    """A row: medians, their ratio (above 1 is ahead), and the ratio of each round."""
+    """A row: medians, their ratio (above 1: ours is faster), and the ratio of each round."""
     row: Row = {"name": name, "ours_ms": round(median(ours), 4), "peer": peer, "peer_ms": None, "ratio": None}
     if peer is not None:
         row["peer_ms"] = round(median(theirs), 4)
@@ -120,6 +120,6 @@ def compare(name: str, ours: list[float], peer: str | None, theirs: list[float])
 
 
 def geometric_mean(ratios: Iterable[float]) -> float:
-    """exp of the mean logarithm; nan of none."""
+    """exp(mean log ratio); nan if there are no ratios."""
     logs = [math.log(ratio) for ratio in ratios]
     return math.exp(sum(logs) / len(logs)) if logs else math.nan

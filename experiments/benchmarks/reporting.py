@@ -1,4 +1,4 @@
-"""Rows as an aligned table, and the machine they hold for."""
+"""Rows as an aligned table, and the machine they were measured on."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ PACKAGES = ("jax", "torch", "keras", "tensorflow-cpu", "tensorflow")
 
 
 def machine() -> str:
-    """Processor, cores this process may use, and the versions that were measured."""
+    """Processor, cores available to this process, and versions of the measured packages."""
     versions = []
     for package in PACKAGES:
         try:
@@ -31,7 +31,7 @@ def _processor() -> str:
 
 
 def table(rows: list[Row]) -> str:
-    """The columns any of `rows` fills, aligned; the spread is that of the ratios of single rounds."""
+    """Aligned columns, omitting those empty in all `rows`; the spread is that of the per-round ratios."""
     heads = ["name", "ours ms", "peer", "peer ms", "ratio", "spread", "loop ms", "loop ratio", "GFLOP/s"]
     cells = [_cells(row) for row in rows]
     used = [i for i in range(len(heads)) if any(line[i] for line in cells)]

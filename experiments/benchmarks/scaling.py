@@ -1,4 +1,4 @@
-"""One run on many devices, and on images that stay on disk, against the same run on one device with them on it."""
+"""One run on many devices, or with images streamed from disk, against the same run on one device holding the images."""
 
 import dataclasses
 import time
@@ -26,7 +26,7 @@ PLAIN, OURS = "one device", "ours"
 def runner(programs: Programs, per_epoch: int) -> Run:
     """The engine's chunks, one after the other, epoch after epoch.
 
-    A stream starts again, and cold, with every measurement: whatever it reads ahead between them must not count.
+    A stream restarts cold for every measurement, so that prefetching between measurements does not count.
     """
     carry, step = programs.start(), 0
 
@@ -49,7 +49,7 @@ def runner(programs: Programs, per_epoch: int) -> Run:
 @dataclass(frozen=True)
 class _Models(OfModels):
     def conclude(self, rows: list[Row]) -> Iterator[str]:
-        """Nothing more to say."""
+        """No closing lines."""
         return iter(())
 
     def _compare(self, name: str, runs: dict[str, Run]) -> Row:
@@ -62,19 +62,19 @@ class _Models(OfModels):
 
 @dataclass(frozen=True)
 class Scaling(_Models):
-    """Weak scaling over single-threaded devices, one a core, and what sharing out costs on one device."""
+    """Weak scaling over single-threaded devices, one per core, and the overhead of sharding on one device."""
 
     models: tuple[str, ...] = ("dense_ae", "conv_ae", "mlp_vae", "dense_gan")
     """Models to measure."""
     devices: int = 2
-    """Devices the batch grows over: each has as many examples as the one it is compared with."""
+    """Number of devices; each gets as many examples as the single device it is compared with."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least("devices", self.devices, 2)
 
     def measure(self) -> Iterator[Row]:
-        """Two rows a model: the ratio is 1 less the overhead, and the efficiency of weak scaling."""
+        """Two rows per model; their ratios are 1 minus the overhead and the efficiency of weak scaling."""
         devices.use_single_threads(self.devices)
         for name in self.models:
             plain, shared = self._run(name, 0), self._run(name, 1)
@@ -84,7 +84,7 @@ class Scaling(_Models):
             yield self._compare(row, {OURS: many, PLAIN: plain})
 
     def _run(self, name: str, count: int) -> Run:
-        """On `count` devices with that many times the batch; 0: one without any sharding."""
+        """Run on `count` devices with `count` times the batch; 0: one device without sharding."""
         model = MODELS[name]
         config = dataclasses.replace(model.config, batch_size=model.config.batch_size * max(1, count))
         mesh = Mesh(np.array(jax.devices()[:count]), (parallel.AXIS,)) if count else None
@@ -100,17 +100,17 @@ class Scaling(_Models):
 
 @dataclass(frozen=True)
 class Streaming(_Models):
-    """MNIST from disk, decoded while the model trains, against MNIST on the device."""
+    """MNIST streamed from disk and decoded during training, against MNIST on the device."""
 
     models: tuple[str, ...] = ("conv_ae", "mnist_vae")
     """Models to measure."""
     steps: int = 500
-    """Training steps a measurement, the same for both; ours waits for its first images in each."""
+    """Training steps per measurement, the same for both; ours includes waiting for the first images."""
     data_dir: Path | None = None
-    """Directory of the prepared TFDS sets, as data.data_dir of the experiments."""
+    """Directory of the prepared TFDS sets, like data.data_dir of the experiments."""
 
     def measure(self) -> Iterator[Row]:
-        """One row a model: the ratio is the share of the speed that is kept."""
+        """One row per model; the ratio is the fraction of device-resident speed."""
         settings = data_lib.DataSettings(data_dir=self.data_dir)
         resident = data_lib.load(settings)
         streamed = data_lib.load(dataclasses.replace(settings, streaming=True))

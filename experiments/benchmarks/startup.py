@@ -1,4 +1,4 @@
-"""Seconds of a whole process that makes one training step, with an empty and with a filled compilation cache."""
+"""Seconds for a whole process that makes one training step, with an empty and a filled compilation cache."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ SCRIPTS = {
     "vae_mnist": DIGITS,
     "vae_flowers": ("--data.source", "petals", "--data.count", "200"),
 }
-"""Experiments, and the embedded data they start on."""
+"""Experiments, and the embedded data they start with."""
 
 _FIRST_STEP = """
 import os, runpy, sys
@@ -40,7 +40,7 @@ class Startup(Measurement):
     """Seconds from Enter to the first finished training step, with an empty and a filled compilation cache."""
 
     rounds: int = 3
-    """Starts of each kind, in turn."""
+    """Number of starts of each kind, in turn."""
     experiments: tuple[str, ...] = tuple(SCRIPTS)
     """Scripts to start."""
 
@@ -50,7 +50,7 @@ class Startup(Measurement):
             check_choice("experiments", name, SCRIPTS)
 
     def measure(self) -> Iterator[Row]:
-        """Two rows an experiment; an uncounted start fills the caches, of programs and of data."""
+        """Two rows per experiment; an uncounted first start fills the program and data caches."""
         for name in self.experiments:
             seconds: dict[str, list[float]] = {"cold": [], "warm": []}
             with (
@@ -70,7 +70,7 @@ class Startup(Measurement):
                 yield _row(f"startup {name} {cache}", taken)
 
     def conclude(self, rows: list[Row]) -> Iterator[str]:
-        """Nothing more to say."""
+        """No closing lines."""
         return iter(())
 
 

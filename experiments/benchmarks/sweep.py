@@ -1,6 +1,6 @@
-"""Member-steps of a sweep against the same runs one after the other: where members in one program pay.
+"""Speed of a sweep against the same runs one after the other: when members in one program pay off.
 
-How many devices a processor is cut into is a process's own, so each side is a process, and they are timed in turn.
+The number of virtual devices is fixed for a process, so each side is a process, and they are timed in turn.
 """
 
 import subprocess
@@ -22,16 +22,16 @@ LONE = "one after the other"
 
 @dataclass(frozen=True)
 class Sweep(Measurement):
-    """Member-steps per second: members in one program, on a device a core, and one run after the other."""
+    """Member-steps per second: members in one program, on one device per core, against one run after the other."""
 
     rounds: int = 3
-    """Times each side is measured, in turn."""
+    """Number of times each side is measured, in turn."""
     models: tuple[str, ...] = MODELS
     """Models to measure."""
     members: tuple[int, ...] = (1, 4, 16, 64)
-    """Members of a program."""
+    """Numbers of members per program."""
     seconds: float = 2.0
-    """Length of a measurement, about."""
+    """Approximate length of a measurement."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -42,7 +42,7 @@ class Sweep(Measurement):
             check_at_least("members", count, 1)
 
     def measure(self) -> Iterator[Row]:
-        """One row a model and number of members; the peer is a single run with JAX's own threads."""
+        """One row per model and number of members; the peer is a single run with JAX's own threads."""
         for model in self.models:
             counts = list(dict.fromkeys(self.members))
             with _Side(model, 0, self.seconds) as single, _Side(model, max(counts), self.seconds) as many:
@@ -61,12 +61,12 @@ class Sweep(Measurement):
                 yield row
 
     def conclude(self, rows: list[Row]) -> Iterator[str]:
-        """The meaning of a member-step."""
+        """Definition of a member-step."""
         yield "ms of a member-step: one member's training step (dqn: one step in each of 10 environments and an update)"
 
 
 class _Side:
-    """A process that trains so many members of a model whenever it is asked."""
+    """A process that trains the requested number of members of a model on demand."""
 
     def __init__(self, model: str, most: int, seconds: float) -> None:
         code = f"from benchmarks import sweep; sweep.serve({model!r}, {most}, {seconds})"
@@ -86,7 +86,7 @@ class _Side:
         self._process.communicate()
 
     def time(self, members: int) -> float:
-        """Milliseconds of a member-step."""
+        """Milliseconds per member-step."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(members, file=self._process.stdin, flush=True)
@@ -98,7 +98,7 @@ class _Side:
 
 
 def serve(model: str, most: int, seconds: float) -> None:
-    """The side's own program: a number of members a line in, `ms` and a number out; `most` 0 is a single run."""
+    """Loop of a side: reads a number of members per line, prints `ms` and the time; `most` 0 is a single run."""
     from jaxgen.launch import command_line, devices
     from jaxgen.runs import machine
     from jaxgen.runs.progress import chunk_seconds
@@ -117,11 +117,11 @@ def serve(model: str, most: int, seconds: float) -> None:
 
 
 _MOST_STEPS = 400
-"""Of a measurement: within an epoch, as the engine's chunks are."""
+"""Maximum steps of a measurement; stays within an epoch, as the engine's chunks do."""
 
 
 def _trainer(model: str, members: int) -> Any:
-    """Trains for so many steps and returns the seconds they took: one chunk of the engine's, of all members."""
+    """A function that trains all members for n steps in the engine's chunks and returns the seconds taken."""
     from jaxgen.engine import placements
     from jaxgen.engine.members import of_seeds
     from jaxgen.engine.programs import Programs
@@ -140,12 +140,12 @@ def _trainer(model: str, members: int) -> Any:
         return time.perf_counter() - began
 
     if model == "dqn":
-        run(_MOST_STEPS)  # until it learns
+        run(_MOST_STEPS)  # until learning has started
     return run
 
 
 def _parts(model: str) -> tuple[Any, Any, Any, tuple[Any, Any]]:
-    """Algorithm, configuration, hyperparameters, and data of MNIST's shape."""
+    """Algorithm, configuration, hyperparameters, and data with the shape of MNIST."""
     if model == "dqn":
         import dqn_cartpole
 

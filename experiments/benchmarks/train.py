@@ -1,6 +1,6 @@
 """Training steps of each model: the engine's compiled loop, our step from a Python loop, PyTorch, Keras.
 
-Images are random bytes of the data's shape: the work does not depend on what they show.
+Images are random bytes with the data's shape, because the work does not depend on their content.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ OURS, STEP = "ours", "our step in a Python loop"
 
 
 class Model(NamedTuple):
-    """A row: our side, and the functions of `peers/` that make the other."""
+    """A row: our side, and the functions in `peers/` that build the other."""
 
     algorithm: Any
     config: Any
@@ -38,9 +38,9 @@ class Model(NamedTuple):
     net: str
     """The model's name in those functions."""
     layouts: tuple[bool, ...] = (False, True)
-    """Values of channels_last that make a difference."""
+    """Values of channels_last to measure."""
     variant: tuple[str, dict[str, Any]] = ("", {})
-    """Name and settings of a second way of ours, measured beside the first."""
+    """Name and settings of a second variant of ours, measured beside the first."""
 
 
 _autoencoder = partial(Model, autoencoder, pytorch="pytorch.autoencoder_trainer", keras="keras.autoencoder_trainer")
@@ -85,14 +85,14 @@ MODELS = {
 
 @dataclass(frozen=True)
 class OfModels(Measurement):
-    """Base of all measurements of training steps."""
+    """Base class of all training step measurements."""
 
     models: tuple[str, ...] = tuple(MODELS)
     """Models to measure."""
     steps: int = 0
-    """Training steps a measurement; 0: about `seconds` long."""
+    """Training steps per measurement; 0: as many as take about `seconds`."""
     seconds: float = 2.0
-    """Length of a measurement with `steps` 0."""
+    """Length of a measurement if `steps` is 0."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -104,13 +104,13 @@ class OfModels(Measurement):
 
 @dataclass(frozen=True)
 class Train(OfModels):
-    """Milliseconds of a training step: ours, PyTorch (eager and compiled) and Keras."""
+    """Milliseconds per training step: ours, PyTorch (eager and compiled) and Keras."""
 
     compiled: bool = True
-    """Measure torch.compile, which builds its programs first: up to minutes a model."""
+    """Measure torch.compile, which first builds its programs: up to minutes per model."""
 
     def measure(self) -> Iterator[Row]:
-        """One row a model and peer."""
+        """One row per model and peer."""
         for name in self.models:
             model = MODELS[name]
             data = images(model.config.image_shape)
@@ -127,7 +127,7 @@ class Train(OfModels):
 
 
 def best_peer(rows: list[Row]) -> str:
-    """Of the rows of one model, the fastest peer that is not ours."""
+    """Fastest external peer among the rows of one model."""
     others = [row for row in rows if not row["peer"].startswith("our ")]
     if not others:
         return "no peer"
@@ -136,13 +136,13 @@ def best_peer(rows: list[Row]) -> str:
 
 
 def images(shape: tuple[int, int, int]) -> np.ndarray:
-    """As many as MNIST has, or 2,000 large ones."""
+    """As many random images as MNIST has, or 2,000 large ones."""
     count = 60_000 if math.prod(shape) < 1_000 else 2_000
     return np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
 
 
 def ours(model: Model, images: np.ndarray) -> dict[str, Run]:
-    """Our training loop as the engine runs it; the same step, compiled by itself, in a Python loop; the variant."""
+    """Our training loop as the engine runs it; the same step, compiled alone, in a Python loop; the variant."""
     algorithm, config = model.algorithm, model.config
     data = algorithm.Batch(jax.device_put(images), jnp.zeros(len(images), jnp.int32))
     hparams, run_keys = jax.tree.map(jnp.float32, model.hparams), loop.keys(0)
@@ -176,7 +176,7 @@ def _in_chunks(algorithm: Any, config: Any, hparams: Any, run_keys: loop.Keys, d
 
 
 def _in_python(algorithm: Any, config: Any, hparams: Any, run_keys: loop.Keys, data: Any) -> Run:
-    """The batch is gathered and the key folded in the compiled step: the best a Python loop can do."""
+    """The compiled step also gathers the batch and folds the key, which is the best a Python loop can do."""
     count = len(data.images)
     per_epoch = count // config.batch_size
     permute = jax.jit(lambda key: jnp.argsort(jax.random.bits(key, (count,))))
@@ -202,7 +202,7 @@ def _in_python(algorithm: Any, config: Any, hparams: Any, run_keys: loop.Keys, d
 
 
 def peers(model: Model, images: np.ndarray, compiled: bool) -> dict[str, Run]:
-    """The other side's trainers that can be had here."""
+    """Trainers of the peers that are installed here."""
     work = model.net, images, model.config.batch_size
     found: dict[str, Run] = {}
     try:

@@ -1,7 +1,7 @@
-"""A side of a comparison in a process of its own, so that each can have its own flags of XLA.
+"""One side of a comparison in its own process, so that each side can have its own XLA flags.
 
-`python -m benchmarks.worker MODULE.FUNCTION ARGUMENTS` calls the function with a JSON list of arguments; it must give
-a `Run`. Then each line on standard input is a number of steps, each line on standard output the seconds they took.
+`python -m benchmarks.worker MODULE.FUNCTION ARGUMENTS` calls the function with a JSON list of arguments; it must
+return a `Run`. Each line on standard input is then a number of steps, each line on standard output the seconds taken.
 """
 
 import importlib
@@ -19,7 +19,7 @@ from jaxgen.errors import UserError
 
 
 class Worker:
-    """Such a process; called with a number of steps it is a `Run`."""
+    """Handle to such a process; a `Run` when called with a number of steps."""
 
     def __init__(self, function: str, arguments: list[Any], flags: str = "") -> None:
         root = Path(__file__).parents[1]
@@ -39,15 +39,15 @@ class Worker:
             self._process.stdin.write(f"{steps}\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # the answer, or its absence, says why
+            pass  # the answer, or its absence, gives the reason
         return self._answer()
 
     def ready(self) -> None:
-        """Returns when the function has; a `UserError` with its last line if it failed."""
+        """Wait until the function has returned; raises `UserError` with its last line if it failed."""
         self._answer()
 
     def close(self) -> None:
-        """Ends the process."""
+        """End the process."""
         self._process.kill()
         self._process.communicate()
         self._errors.close()
@@ -64,7 +64,7 @@ class Worker:
 
 def _serve(function: str, arguments: str) -> None:
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what the other side prints is not an answer
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # anything the function prints is not an answer
     module, name = function.rsplit(".", 1)
     run = getattr(importlib.import_module(module), name)(*json.loads(arguments))
     print(0.0, file=answers, flush=True)

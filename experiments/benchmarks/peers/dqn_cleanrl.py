@@ -1,10 +1,10 @@
 """CleanRL's dqn_jax.py from a checkout of its repository, at its own settings: the script itself, in a thread.
 
-What is changed, in memory, so that it runs here and can be timed piece by piece:
+Changes, made in memory, so that it runs here and can be timed piece by piece:
 
-* the loop over `range(args.total_timesteps)` asks us for its step numbers: first those of the exploration before
+* the loop over `range(args.total_timesteps)` gets its step numbers from us: first those of the exploration before
   `learning_starts`, then, for each measurement, stretches spread evenly over the rest of its 500,000 steps, so that
-  random actions are as frequent as they are on average over its own schedule;
+  random actions are as frequent as on average over its own schedule;
 * gymnasium's `SyncVectorEnv` resets in the step that ends an episode and reports `final_observation`, as 0.29 did;
   episode statistics are dropped before they are printed;
 * TensorBoard's writer is replaced by one that does nothing.
@@ -25,7 +25,7 @@ from benchmarks.peers import dqn_source
 
 
 def trainer(folder: str, seeds: int, steps: int) -> Callable[[int], float]:
-    """A function that makes n times `steps` environment steps and returns the seconds they took; one seed only."""
+    """A function that makes n * `steps` environment steps and returns the seconds taken; one seed only."""
     if seeds != 1:
         raise ValueError("CleanRL's DQN trains one seed")
     asked: Queue[int] = Queue()
@@ -34,7 +34,7 @@ def trainer(folder: str, seeds: int, steps: int) -> Callable[[int], float]:
     def step_numbers(total: int) -> Iterator[int]:
         yield from range(learning_starts := module["args"].learning_starts + 1)
         places = itertools.cycle(range(learning_starts // steps + 1, total // steps))
-        stride = 37  # prime to the number of places: all are visited, early and late ones in turn
+        stride = 37  # coprime to the number of places, so all are visited, early and late ones in turn
         answered.put(0.0)
         while True:
             count = asked.get()

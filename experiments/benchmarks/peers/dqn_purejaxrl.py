@@ -1,13 +1,13 @@
 """PureJaxRL's DQN from a checkout of its repository, at the settings of its own `main`.
 
-What is changed, in memory, so that it runs here and goes on where it stopped:
+Changes, made in memory, so that it runs here and continues where it stopped:
 
-* `wandb` is replaced by a module whose `init` takes down the settings and ends `main` there;
-* `jax.tree_map`, which newer releases of JAX lack, is `jax.tree.map`;
+* `wandb` is replaced by a module whose `init` records the settings and ends `main` there;
+* `jax.tree_map`, which newer releases of JAX lack, becomes `jax.tree.map`;
 * gymnax's `LogWrapper` returns five values again (`gymnax_before_1`);
 * the training loop's `jax.lax.scan` starts from the carry it is given, so that filling the buffer up to
-  LEARNING_STARTS can be told from learning. Counters stay the same for all seeds, as they are under its own
-  `jit(vmap(train))`: batched ones would turn its `lax.cond` into both branches. Its metrics are left out.
+  LEARNING_STARTS can be separated from learning. Counters stay the same for all seeds, as under its own
+  `jit(vmap(train))`: with batched counters, its `lax.cond` would run both branches. Its metrics are left out.
 """
 
 import sys
@@ -22,11 +22,11 @@ from benchmarks.peers.gymnax_before_1 import FiveValues
 from gymnax.wrappers import purerl
 
 SHARED = ("timesteps", "n_updates", "current_index", "is_full")
-"""Leaves of the carry that all seeds have in common."""
+"""Leaves of the carry that all seeds share."""
 
 
 def trainer(folder: str, count: int, steps: int) -> Callable[[int], float]:
-    """A function that makes n times `steps` environment steps with `count` seeds and returns the seconds they took."""
+    """A function that makes n * `steps` environment steps with `count` seeds and returns the seconds taken."""
     module, config = _load(Path(folder))
     config |= {"NUM_SEEDS": count, "TOTAL_TIMESTEPS": steps}
 
@@ -52,7 +52,7 @@ class _Settings(Exception):
 
 
 def _load(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The script's names, and the settings its `main` hands to wandb."""
+    """The script's names, and the settings its `main` passes to wandb."""
 
     def init(config: dict[str, Any], **_: Any) -> None:
         raise _Settings(config)

@@ -1,10 +1,10 @@
 """Rejax's DQN from a checkout of its repository, at the settings of its configs/gymnax/cartpole.yaml.
 
-Nothing of it is changed. What it lets its callers choose: the environment is gymnax's with `step` returning five
-values again (`gymnax_before_1`), and the evaluation that `train` makes every `eval_freq` steps, 128 episodes, is
-replaced by nothing through its own settings `eval_callback` and `skip_initial_evaluation`: training is timed. Training
-goes on from the state of the call before (its own `train_state` argument). Counters stay the same for all seeds, as
-they are under `jit(vmap(train))`: batched ones would turn its `lax.cond` into both branches.
+Its code is unchanged; we only use its own options. The environment is gymnax's with `step` returning five values again
+(`gymnax_before_1`). The evaluation of 128 episodes that `train` makes every `eval_freq` steps is switched off through
+`eval_callback` and `skip_initial_evaluation`, so that only training is timed. Training continues from the state of the
+previous call (the `train_state` argument). Counters stay the same for all seeds, as under `jit(vmap(train))`: with
+batched counters, its `lax.cond` would run both branches.
 """
 
 import sys
@@ -19,11 +19,11 @@ from benchmarks.peers import seeds
 from benchmarks.peers.gymnax_before_1 import FiveValues
 
 SHARED = ("global_step", "index", "full")
-"""Leaves of the training state that all seeds have in common."""
+"""Leaves of the training state that all seeds share."""
 
 
 def trainer(folder: str, count: int, steps: int) -> Callable[[int], float]:
-    """A function that makes n times `steps` environment steps with `count` seeds and returns the seconds they took."""
+    """A function that makes n * `steps` environment steps with `count` seeds and returns the seconds taken."""
     sys.path.insert(0, str(Path(folder) / "src"))
     from rejax import get_algo
 

@@ -5,7 +5,7 @@ from typing import Any
 
 
 def read(path: Path, patches: dict[str, str]) -> str:
-    """The text of a script with each key of `patches`, which must stand in it once, replaced by its value."""
+    """Text of a script with each key of `patches`, which must occur exactly once, replaced by its value."""
     text = path.read_text(encoding="utf-8")
     for old, new in patches.items():
         if text.count(old) != 1:
@@ -15,7 +15,7 @@ def read(path: Path, patches: dict[str, str]) -> str:
 
 
 def execute(source: str, name: str, **names: Any) -> dict[str, Any]:
-    """Runs a script as the module `name` with `names` given; returns all its names."""
+    """Run a script as the module `name` with `names` predefined; returns its namespace."""
     namespace = {"__name__": name, **names}
     exec(compile(source, name, "exec"), namespace)
     return namespace

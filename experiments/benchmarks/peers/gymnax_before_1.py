@@ -1,4 +1,4 @@
-"""gymnax 1.0 as programs written for 0.0.x know it: `step` returns five values, `done` is terminated or truncated."""
+"""gymnax 1.0 behind the interface of 0.0.x: `step` returns five values, `done` is terminated or truncated."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ class FiveValues:
         self._env = env
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # what copying and pickling look for
+        if name.startswith("__"):  # copying and pickling look these up
             raise AttributeError(name)
         return getattr(self._env, name)
 
@@ -20,6 +20,6 @@ class FiveValues:
         return self
 
     def step(self, key: Any, state: Any, action: Any, params: Any = None) -> tuple[Any, ...]:
-        """As the environment's; the last observation before a reset stays in `info`."""
+        """The environment's step; the last observation before a reset stays in `info`."""
         obs, state, reward, terminated, truncated, info = self._env.step(key, state, action, params)
         return obs, state, reward, jnp.logical_or(terminated, truncated), info

@@ -1,4 +1,4 @@
-"""Keras 3 (on TensorFlow) doing the work of jaxgen's training steps, through `Model.fit`."""
+"""Keras 3 (on TensorFlow) counterparts of jaxgen's training steps, through `Model.fit`."""
 
 import os
 import time
@@ -33,7 +33,7 @@ def _conv() -> keras.Model:
 
 
 def autoencoder_trainer(net: str, images: np.ndarray, batch_size: int) -> Callable[[int], float]:
-    """A function that makes n updates and returns the seconds they took; pixels are floats beforehand."""
+    """A function that makes n updates and returns the seconds taken; pixels are converted to floats beforehand."""
     model = _dense() if net == "dense" else _conv()
     optimizer = keras.optimizers.Adamax(1e-2) if net == "dense" else keras.optimizers.RMSprop(1e-3)
     model.compile(optimizer, keras.losses.BinaryCrossentropy(from_logits=True))

@@ -1,4 +1,4 @@
-"""Keras 3 (on TensorFlow) doing the work of jaxgen's GAN steps, as a `tf.function` of both players' updates."""
+"""Keras 3 (on TensorFlow) counterparts of jaxgen's GAN steps, as a `tf.function` of both players' updates."""
 
 import os
 import time
@@ -15,7 +15,7 @@ from keras import layers
 
 NOISE = 100
 DROPOUT = 0.3
-"""Of the flower nets."""
+"""Dropout rate of the flower nets."""
 
 
 def _dense() -> tuple[keras.Model, keras.Model]:
@@ -49,7 +49,7 @@ def _flower() -> tuple[keras.Model, keras.Model]:
 
 
 def gan_trainer(model: str, images: np.ndarray, batch_size: int) -> Callable[[int], float]:
-    """A function that makes n updates of both players and returns the seconds they took."""
+    """A function that makes n updates of both players and returns the seconds taken."""
     generator, discriminator = _dense() if model == "dense_gan" else _flower()
     smoothing = 0.0 if model == "dense_gan" else 0.05
     optimizers = [keras.optimizers.RMSprop(1e-4) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""Keras 3 (on TensorFlow) doing the work of jaxgen's VAE training steps, through `Model.fit`."""
+"""Keras 3 (on TensorFlow) counterparts of jaxgen's VAE training steps, through `Model.fit`."""
 
 import os
 import time
@@ -49,7 +49,7 @@ def flower() -> tuple[list[keras.Layer], list[keras.Layer]]:
 
 
 class Vae(keras.Model):
-    """Encoder, one code of each image, decoder; the rate is an added loss."""
+    """Encoder, one code per image, decoder; the rate is added to the loss."""
 
     def __init__(self, model: str, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class Vae(keras.Model):
         self.places[np.arange(len(rows)), rows * self.latents + columns] = 1
 
     def code(self, numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """One code of each image and its rate."""
+        """One code per image, and its rate."""
         mean, raw = numbers[:, : self.latents], numbers[:, self.latents :]
         noise = tf.random.normal(tf.shape(mean))
         if self.full:
@@ -92,7 +92,7 @@ class Vae(keras.Model):
 
 
 def vae_trainer(model: str, images: np.ndarray, batch_size: int) -> Callable[[int], float]:
-    """A function that makes n updates on bytes (N, H, W, C) and returns the seconds they took."""
+    """A function that makes n updates on bytes (N, H, W, C) and returns the seconds taken."""
     vae = Vae(model, images.shape[1:])
     rate = {"mlp_vae": 1e-3, "mnist_vae": 2e-3, "flower_vae": 3e-4}[model]
     vae.compile(keras.optimizers.Adam(rate) if model == "mlp_vae" else keras.optimizers.Adamax(rate))

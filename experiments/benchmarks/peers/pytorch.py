@@ -1,4 +1,4 @@
-"""PyTorch doing the work of jaxgen's training steps: the same nets, losses, optimizers, batches and precision."""
+"""PyTorch counterparts of jaxgen's training steps: the same nets, losses, optimizers, batches and precision."""
 
 import itertools
 import time
@@ -14,7 +14,7 @@ def training(
 ) -> Callable[[int], float]:
     """A function that makes n updates on batches of bytes (N, H, W, C), shuffled each epoch, and returns the seconds.
 
-    `update` takes bytes (B, C, H, W), moves its model and returns a loss.
+    `update` takes bytes (B, C, H, W), updates its model and returns a loss.
     """
     data = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
     per_epoch = len(data) // batch_size
@@ -63,7 +63,7 @@ def conv_autoencoder() -> nn.Module:
 def autoencoder_trainer(
     net: str, images: np.ndarray, batch_size: int, channels_last: bool, compiled: bool
 ) -> Callable[[int], float]:
-    """A function that makes n updates on bytes (N, H, W, C) and returns the seconds they took."""
+    """A function that makes n updates on bytes (N, H, W, C) and returns the seconds taken."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
     model = (dense_autoencoder() if net == "dense" else conv_autoencoder()).to(memory_format=layout)
     optimizer: torch.optim.Optimizer

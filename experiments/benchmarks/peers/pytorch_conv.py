@@ -10,10 +10,10 @@ from torch.nn import functional
 
 
 def _operation(layer: Any) -> Callable[..., torch.Tensor]:
-    """The layer as PyTorch's users write it.
+    """The layer as a PyTorch user would write it.
 
-    SAME is a padding equal on all sides that gives the same output size. With strides it may sit one pixel off
-    TensorFlow's, which puts the odd zero last: the same work, without a pass of `pad` over the images.
+    SAME becomes equal padding on all sides with the same output size. With strides, it may be one pixel off
+    TensorFlow's, which puts the odd zero last: the same work, without a `pad` pass over the images.
     """
     k, stride, same = layer.kernel, layer.stride, layer.padding == "SAME"
     if not layer.transposed:
@@ -24,7 +24,7 @@ def _operation(layer: Any) -> Callable[..., torch.Tensor]:
 
 
 def layer_run(layer: Any, channels_last: bool) -> Callable[[int], float]:
-    """A function that makes n times the result and both gradients, and returns the seconds they took."""
+    """A function that computes the result and both gradients n times and returns the seconds taken."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
     c, k, taps = layer.channels, layer.kernels, (layer.kernel, layer.kernel)
     operation = _operation(layer)
@@ -46,7 +46,7 @@ def layer_run(layer: Any, channels_last: bool) -> Callable[[int], float]:
 
 
 def matrix_product_run(size: int) -> Callable[[int], float]:
-    """A function that makes n products of two matrices and returns the seconds they took."""
+    """A function that computes n products of two matrices and returns the seconds taken."""
     a = torch.randn(size, size)
 
     def run(steps: int) -> float:

@@ -1,4 +1,4 @@
-"""PyTorch doing the work of jaxgen's GAN steps: the same nets, losses, optimizers, batches, dropout and precision."""
+"""PyTorch counterparts of jaxgen's GAN steps: the same nets, losses, optimizers, batches, dropout and precision."""
 
 import itertools
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 NOISE = 100
 DROPOUT = 0.3
-"""Of the flower nets."""
+"""Dropout rate of the flower nets."""
 
 
 def dense_gan() -> tuple[nn.Module, nn.Module]:
@@ -26,7 +26,7 @@ def dense_gan() -> tuple[nn.Module, nn.Module]:
 
 
 class _SameConv(nn.Conv2d):
-    """Stride 2 with TensorFlow's "same" padding of an even side: one more at the end for kernel 3 and 5."""
+    """Stride 2 with TensorFlow's "same" padding of an even side: one more zero at the end for kernels 3 and 5."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
         super().__init__(inputs, outputs, kernel, stride=2)
@@ -63,9 +63,9 @@ def flower_gan() -> tuple[nn.Module, nn.Module]:
 def gan_trainer(
     model: str, images: np.ndarray, batch_size: int, channels_last: bool, compiled: bool
 ) -> Callable[[int], float]:
-    """A function that makes n updates of both players on bytes (N, H, W, C) and returns the seconds they took.
+    """A function that makes n updates of both players on bytes (N, H, W, C) and returns the seconds taken.
 
-    One pass of the generator and one of the discriminator, over real and generated images together; two pull-backs.
+    One forward pass of the generator, one of the discriminator over real and generated images together; two backward.
     """
     layout = torch.channels_last if channels_last else torch.contiguous_format
     made = dense_gan() if model == "dense_gan" else flower_gan()

@@ -1,4 +1,4 @@
-"""PyTorch doing the work of jaxgen's VAE training steps: the same nets, losses, optimizers, batches and precision."""
+"""PyTorch counterparts of jaxgen's VAE training steps: the same nets, losses, optimizers, batches and precision."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,13 +13,13 @@ Encoded = tuple[torch.Tensor, torch.Tensor]
 
 
 class Vae(NamedTuple):
-    """The differences between the models."""
+    """The parts that differ between the models."""
 
     encoder: nn.Module
     decoder: nn.Module
     latents: int
     full: bool
-    """Posterior with a lower-triangular scale; else independent."""
+    """Posterior with a lower-triangular scale; else diagonal."""
     analytic: bool
     """KL in closed form; else its one-sample estimate."""
     beta: float
@@ -62,7 +62,7 @@ def flower() -> Vae:
 
 
 def _code(vae: Vae, numbers: torch.Tensor) -> Encoded:
-    """One code of each image and its rate."""
+    """One code per image, and its rate."""
     mean, raw = numbers[:, : vae.latents], numbers[:, vae.latents :]
     noise = torch.randn_like(mean)
     if vae.full:
@@ -84,9 +84,9 @@ def _code(vae: Vae, numbers: torch.Tensor) -> Encoded:
 def vae_trainer(
     model: str, images: np.ndarray, batch_size: int, channels_last: bool, compiled: bool
 ) -> Callable[[int], float]:
-    """A function that makes n updates on bytes (N, H, W, C) and returns the seconds they took.
+    """A function that makes n updates on bytes (N, H, W, C) and returns the seconds taken.
 
-    model: mlp_vae (binarized inputs, closed KL, Adam), mnist_vae or flower_vae (one-sample KL, Adamax).
+    model: mlp_vae (binarized inputs, closed-form KL, Adam), mnist_vae or flower_vae (one-sample KL, Adamax).
     """
     layout = torch.channels_last if channels_last else torch.contiguous_format
     vae = {"mlp_vae": mlp, "mnist_vae": mnist, "flower_vae": flower}[model]()

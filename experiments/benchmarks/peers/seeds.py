@@ -14,10 +14,10 @@ def trainer(
     shared: tuple[str, ...],
     learning: Callable[[Any], bool],
 ) -> Callable[[int], float]:
-    """A function that calls `proceed` n times for all seeds and returns the seconds that took.
+    """A function that calls `proceed` n times for all seeds and returns the seconds taken.
 
-    Leaves of the state whose name is one of `shared` are the same for all seeds and stay unbatched, which vmap checks:
-    batched counters would turn a `lax.cond` on them into both of its branches. Calls before `learning` are not counted.
+    State leaves named in `shared` are the same for all seeds and stay unbatched, which vmap checks: with batched
+    counters, a `lax.cond` on them would run both branches. Calls before `learning` are not counted.
     """
     paths, tree = jax.tree_util.tree_flatten_with_path(jax.eval_shape(start, keys[0]))
     axes = [None if jax.tree_util.keystr(path[-1:], simple=True) in shared else 0 for path, _ in paths]

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden import SMALL, TINY_DQN, TINY_GAN, images
 
 from jaxgen import Experiment, RunSettings, Settings, data, fit, load, sweep
 from jaxgen.algorithms import autoencoder, dqn, gan, vae
@@ -28,18 +29,6 @@ def example(name):
     return sys.modules[name]
 
 
-def images(shape, count=12):
-    rng = np.random.default_rng(0)
-    return rng.integers(0, 256, (count, *shape)).astype(np.uint8), (np.arange(count) % 3).astype(np.int32)
-
-
-SMALL = vae.Config(image_shape=(6, 6, 1), examples=12, latent_size=3, widths=(8,), batch_size=8, inputs="binarized")
-TINY_GAN = gan.Config(
-    image_shape=(8, 8, 1), noise_size=5, generator_widths=(8,), discriminator_widths=(8,), batch_size=8
-)
-TINY_DQN = dqn.Config(
-    envs=4, collect=2, updates=2, batch_size=8, replay_size=64, learning_starts=32, widths=(8,), evaluation_episodes=4
-)
 slow = pytest.mark.slow
 CASES = {
     "autoencoder dense": (autoencoder, autoencoder.Config(image_shape=(8, 8, 1), widths=(8,), batch_size=8)),

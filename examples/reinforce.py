@@ -96,10 +96,10 @@ def step(state: State, batch: Batch, key: Array, hparams: HParams, config: Confi
 
     def loss(params):
         log_pi = jnp.take_along_axis(jax.nn.log_softmax(logits(params, seen)), actions[..., None], axis=-1)[..., 0]
-        return -(log_pi * (returns - state.baseline) * alive).sum(axis=0).mean() / config.horizon
+        return -jnp.where(alive, log_pi * (returns - state.baseline), 0.0).sum(axis=0).mean() / config.horizon
 
     value, grads = jax.value_and_grad(loss)(state.params)
-    mean_return = (returns * alive).sum() / alive.sum()
+    mean_return = jnp.where(alive, returns, 0.0).sum() / alive.sum().astype(jnp.float32)
     value, grads, mean_return, score = collectives.mean((value, grads, mean_return, scores.mean()), axis_name)
     params, opt_state = optim.descend(optim.optimizer("adam", hparams), state.params, state.opt_state, grads)
     baseline = optim.moving_average(state.baseline, mean_return, 0.9)

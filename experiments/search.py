@@ -74,6 +74,7 @@ def main() -> None:
         import optuna  # noqa: F401
     except ImportError:
         raise UserError('a search needs Optuna, which is not installed: pip install -e ".[search]"') from None
+    from jaxgen.launch.terminal import Terminal
     from jaxgen.sweeps import experiment, fields, objective, probe, search, space
     from jaxgen.sweeps.study import Study
 
@@ -94,7 +95,7 @@ def main() -> None:
         task = (chosen.experiment.source, args, settings.axis, directory.absolute(), wanted, by, where.cpus)
         cluster.run_workers(search.work_as_task, task, settings.workers, where)
     with Study(directory, chosen.name, axes, by.maximize, settings.pruner) as study:
-        search.work(study, chosen, known, wanted, by, print)
+        search.work(study, chosen, known, wanted, by, print, Terminal(chosen.settings.run.progress))
         print(*search.report(study, chosen, known, by), sep="\n")
 
 

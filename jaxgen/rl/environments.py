@@ -56,7 +56,8 @@ def make(name: str) -> Environment:
 
     check_choice("config.environment", name, gymnax.registered_envs)
     try:
-        with jax.ensure_compile_time_eval():  # some make arrays, which must outlive a trace that asks for them first
+        # Some make arrays, which must outlive a trace that asks for them first, of numbers and booleans.
+        with jax.ensure_compile_time_eval(), jax.numpy_dtype_promotion("standard"):
             env, params = gymnax.make(name)
     except OSError as error:  # one of them downloads its images
         refuse("config.environment", name, f"it cannot be made here ({error})")
@@ -98,7 +99,7 @@ def play(
     key: Array,
     episodes: int,
     axis_name: str | None = None,
-) -> tuple[Float[Array, " n"], Float[Array, "t n *shape"]]:
+) -> tuple[Float[Array, " n"], Float[Array, "t m *shape"]]:
     """Returns of fresh episodes played by a policy side by side, and what was seen in them (zeros once over).
 
     With `axis_name` each device plays its share of them, sees those, and gets all returns.

@@ -10,6 +10,7 @@ from jaxgen.contract import Objective
 from jaxgen.errors import SettingError, UserError
 from jaxgen.files import read_json, write_json
 from jaxgen.report import search as figures
+from jaxgen.runs.session import Watcher
 from jaxgen.sweeps import cluster, fields, plan, results, space, table, trials
 from jaxgen.sweeps import experiment as experiment_lib
 from jaxgen.sweeps.experiment import Chosen
@@ -35,6 +36,7 @@ def work(
     wanted: Plan,
     by: Objective,
     say: Callable[[str], None] = lambda line: None,
+    watcher: Watcher | None = None,
 ) -> None:
     """First what dead workers have left, then new trials, until no more are wanted; `say` is called with each line."""
     while True:
@@ -46,7 +48,7 @@ def work(
         for batch in batches:
             state = "goes on" if taken else "begins"
             say(f"worker {study.worker}: a batch of {len(batch)} trials from {batch[0].number} {state}")
-            trials.run(study, experiment, known, batch, by)
+            trials.run(study, experiment, known, batch, by, watcher)
             say(_score(study.members(batch[0].number), by))
 
 

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from jaxgen.contract import Objective
 from jaxgen.files import read_json, write_json
 from jaxgen.runs.metrics import Row
+from jaxgen.runs.session import Watcher
 from jaxgen.runs.settings import RunSettings
 from jaxgen.runs.snapshot import Snapshot
 from jaxgen.runs.subset import subset
@@ -24,7 +25,12 @@ from jaxgen.sweeps.study import Study
 
 
 def run(
-    study: Study, experiment: Chosen, known: Mapping[str, Any], batch: Sequence[FrozenTrial], by: Objective
+    study: Study,
+    experiment: Chosen,
+    known: Mapping[str, Any],
+    batch: Sequence[FrozenTrial],
+    by: Objective,
+    watcher: Watcher | None = None,
 ) -> None:
     """Trains a batch to its end, or goes on where another worker left it, and tells the study."""
     members = {t.number: Member(t.number, space.point(t.params, study.space, known)) for t in batch}
@@ -35,7 +41,7 @@ def run(
         judge = _Judge(study, numbers, by)
         static = {k: v for k, v in members[numbers[0]].point.items() if not plan.is_traced(k)}
         group = Group(stage, static, tuple(members[number] for number in numbers))
-        outcome = groups.run(experiment, group, folder, judge)
+        outcome = groups.run(experiment, group, folder, judge, watcher)
         kept = judge.half()
         if outcome.diverged is not None or kept is None or _is_over(outcome.rows, experiment.settings.run, by):
             break

@@ -180,10 +180,13 @@ class Checkpoints:
         wanted = named_leaves(like)
         stored = {renamed.array(name): name for name in entries}
         kinds = {new: (tuple(entries[old]["shape"]), entries[old]["dtype"]) for new, old in stored.items()}
-        sums = renamed.parts_of_sums(stored, wanted)
+        sums: list[str] = []
+        if "sums" in kinds and "sums" not in wanted:
+            shape, kind = kinds["sums"]
+            sums = renamed.parts_of_sums(wanted, shape[-1])
         if sums:
-            shape, kind = kinds.pop("sums")
-            kinds |= dict.fromkeys(sums[: shape[-1]], (shape[:-1], kind))
+            del kinds["sums"]
+            kinds |= dict.fromkeys([name for name in sums if name in wanted], (shape[:-1], kind))
         for name in sorted(wanted.keys() | kinds.keys()):
             now = (wanted[name].shape, str(wanted[name].dtype)) if name in wanted else None
             if kinds.get(name) != now:

@@ -44,6 +44,12 @@ def record(saved: dict[str, Any], path: Path) -> dict[str, Any]:
     settings = _translated(saved["settings"])
     module = ALGORITHMS.get(saved["experiment"])
     name = None if module is None else f"jaxgen.algorithms.{module}"
+    likelihood = settings["config"].get("likelihood", "bernoulli")
+    if module == "vae" and likelihood != "bernoulli":
+        raise UserError(
+            f"{path} is of format 0 and has a {likelihood} likelihood, whose mean then began at black and now begins "
+            "at mid-gray: read it with the revision that its sessions.json names, or train it again"
+        )
     return {**saved, "format": FORMAT, "algorithm": name, "settings": settings}
 
 
@@ -55,10 +61,15 @@ def array(name: str) -> str:
     return name
 
 
-def parts_of_sums(stored: Collection[str], wanted: Collection[str]) -> list[str]:
-    """The names that format 1 has for the sums of metrics, which format 0 keeps in one array, in its order."""
-    by_name = sorted(name for name in wanted if name.startswith("sums."))
-    return by_name if "sums" in stored and "sums" not in wanted else []
+def parts_of_sums(wanted: Collection[str], count: int) -> list[str]:
+    """Names of the `count` sums of metrics that format 0 keeps in one array, in its order; empty if they are others.
+
+    A VAE of gray pixels had one more then.
+    """
+    names = [name for name in wanted if name.startswith("sums.")]
+    if count == len(names) + 1:
+        names.append("sums.bits_per_dimension")
+    return sorted(names) if count == len(names) else []
 
 
 def _translated(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """Runs that revision 5cec9fb saved (format 0) are read and go on; there is one of each kind beside this file."""
 
+import json
 import tarfile
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import jaxgen as jg
+from jaxgen.errors import UserError
 from jaxgen.runs import checkpoint
 
 SAVED = Path(__file__).parent / "format0"
@@ -75,3 +77,27 @@ def test_sums_in_one_array_are_found_again_by_their_names(tmp_path):
         old.close()
     np.testing.assert_array_equal(tree["sums"]["bits"], [0, 3])
     np.testing.assert_array_equal(tree["sums"]["rate"], [2, 5])
+
+
+def test_the_sum_of_a_metric_that_is_no_more_is_left_out_and_others_do_not_fit(tmp_path):
+    old = checkpoint.Checkpoints(tmp_path / "c", 3)
+    try:
+        old.save(1, {"sums": np.arange(3, dtype=np.float32)}, {})
+        old.wait()
+        _, tree, _ = old.restore({"sums": {"distortion": np.zeros((), np.float32), "rate": np.zeros((), np.float32)}})
+        assert (tree["sums"]["distortion"], tree["sums"]["rate"]) == (1, 2)  # bits_per_dimension was the first
+        with pytest.raises(UserError, match="does not fit this version"):
+            old.restore({"sums": {"distortion": np.zeros((), np.float32)}})
+    finally:
+        old.close()
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "logistic"])
+def test_a_vae_of_format_0_whose_mean_began_elsewhere_is_refused_in_a_line(likelihood, unpacked):
+    path = unpacked("vae")
+    record = json.loads((path / "settings.json").read_text())
+    record["settings"]["config"]["likelihood"] = likelihood
+    (path / "settings.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match=f"format 0 and has a {likelihood} likelihood.*train it again") as error:
+        jg.load(path)
+    assert "\n" not in str(error.value)

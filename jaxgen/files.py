@@ -1,4 +1,4 @@
-"""Small files written so that a reader never sees half of one."""
+"""Atomic writes of small files: a reader never sees half of one."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Reads JSON; a damaged file is a `UserError` that names it."""
+    """Read JSON; a damaged file raises a `UserError` that names it."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -54,6 +54,6 @@ def check_choice(field: str, value: str, choices: Iterable[str]) -> None:
 
 
 def check_at_least(field: str, value: float, least: float) -> None:
-    """Refuses a number below `least` (and NaN)."""
+    """Refuse a number below `least` (and NaN)."""
     if not value >= least:
         refuse(field, value, f"at least {least}")

@@ -28,7 +28,7 @@ class Experiment(Generic[C, H]):
     presets: Mapping[str, Settings[C, H]]
     """Presets by name; the first is the default."""
     figures: Draw | None = None
-    """Draws a run's figures."""
+    """Function that draws a run's figures."""
     summarize: Callable[..., dict[str, Any]] | None = None
     """(snapshot, result) -> extra entries for a finished run's result."""
     describe: Describe | None = None

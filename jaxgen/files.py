@@ -9,7 +9,7 @@ from jaxgen.errors import UserError
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replaces `path` in one step; a crash leaves the old file or the new one."""
+    """Replace `path` in one step; a crash leaves the old file or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(temporary, "w", encoding="utf-8") as file:
@@ -22,7 +22,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes indented JSON atomically."""
+    """Write indented JSON atomically."""
     write_atomically(path, json.dumps(value, indent=2) + "\n")
 
 

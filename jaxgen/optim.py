@@ -109,7 +109,7 @@ def learning_rate(
 
 
 def validate_schedule(schedule: Schedule, steps: float) -> None:
-    """Refuses a negative length; 0 means the run's, see `complete_schedule`."""
+    """Refuse a negative length; 0 means the run's, see `complete_schedule`."""
     if schedule != "constant":
         check_at_least("hparams.schedule_steps", steps, 0)
 

@@ -108,7 +108,7 @@ def init(key: Array, hparams: HParams, config: Config) -> State:
 
 
 def normalize(images: UInt8[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-    """Bytes to [0, 1]."""
+    """Bytes scaled to [0, 1]."""
     return images.astype(jnp.float32) / 255
 
 

@@ -77,7 +77,7 @@ def _of_split(
 
 
 def of_block(split: Any, config: Any, steps: int) -> Batches:
-    """Batches from a block (steps, batch, ...), or one device's shards of them; see `streaming`."""
+    """Batches from a block of `steps` batches, (steps, batch, ...), or one device's shards; see `streaming`."""
     per_epoch = jax.tree.leaves(split)[0].shape[0] // config.batch_size
     return lambda block, key, first, last: lambda t: jax.tree.map(lambda leaf: leaf[t % per_epoch % steps], block)
 

@@ -37,7 +37,7 @@ OnEvaluation = Callable[[Snapshot], bool]
 
 
 class Watcher:
-    """Hooks for the events of a run, which do nothing by default; override those to show."""
+    """Hooks for the events of a run, which do nothing by default; override the ones to display."""
 
     def opened(self, path: Path | None, dataset: Dataset | None, members: Members | None) -> None:
         """Settings are valid, data are loaded, and the run directory is open; compilation follows."""

@@ -220,7 +220,7 @@ def _sample(
 
 
 def _unless_over(before: State, learned: State, config: Config) -> State:
-    """Discard what was learned once `config.episodes` episodes (if limited) have finished."""
+    """Discard the update once `config.episodes` episodes have finished (0: never)."""
     if not config.episodes:
         return learned
     over = before.episodes.finished >= config.episodes

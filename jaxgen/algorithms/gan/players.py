@@ -52,7 +52,7 @@ def discriminator(config: Config) -> Any:
 
 
 def normalize(images: UInt8[Array, "b h w c"]) -> Images:
-    """Bytes to [-1, 1]."""
+    """Bytes scaled to [-1, 1]."""
     return images.astype(jnp.float32) / 127.5 - 1
 
 

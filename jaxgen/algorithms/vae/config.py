@@ -42,8 +42,8 @@ class Config:
     learn_scale: bool = False
     """Learn the scale of the gaussian or logistic, one number for all pixels, starting from hparams.scale."""
     inputs: Inputs = "gray"
-    """How bytes become pixels. gray: levels in [0, 1]; binarized: a fresh Bernoulli draw at each visit; threshold: 1
-    where the level exceeds one half. These are three different data sets; do not compare their numbers."""
+    """Conversion of bytes to pixels. gray: levels in [0, 1]; binarized: a fresh Bernoulli draw at each visit;
+    threshold: 1 where the level exceeds one half. Three different data sets: do not compare their numbers."""
     objective: Objective = "elbo"
     """elbo; iwae: importance-weighted bound; dreg: iwae with the doubly reparameterized gradient; tc: beta-TC, where
     beta weights only the total correlation."""

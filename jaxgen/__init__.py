@@ -7,11 +7,11 @@
     run = jg.fit(vae, digits, config=vae.Config(latent_size=2), epochs=100)
     run.sample(jax.random.key(0), 16)
 
-The public names, each imported when it is first asked for:
+Public names, each imported on first use:
 
     data         load, from_arrays        train    a run as a pure function
     fit          train and return a Run   load     a Run from its directory
-    sweep        many runs of an Experiment, over `log`, `linear` or any values
+    sweep        many runs of an Experiment over `log`, `linear` or any values
     Experiment   an experiment as a value stack    hyperparameters for vmap
 """
 

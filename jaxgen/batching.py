@@ -1,4 +1,4 @@
-"""A key for each example, and whole splits in batches: one example's result depends on no other example."""
+"""Per-example keys, and batched maps over whole splits: no example's result depends on another."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,11 +11,11 @@ from jaxtyping import Array
 from jaxgen import collectives
 
 SIZE = 500
-"""Default number of examples that a whole-split function holds in memory at once."""
+"""Default batch size when mapping over a whole split."""
 
 
 def keys(key: Array, count: int, axis_name: str | None = None) -> Array:
-    """`count` keys, one an example, from its place in the whole batch: shards draw what the whole batch would."""
+    """`count` keys, one per example, from its position in the whole batch: shards draw what the whole batch would."""
     first = collectives.index(axis_name) * count
     return jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(count))
 
@@ -23,11 +23,11 @@ def keys(key: Array, count: int, axis_name: str | None = None) -> Array:
 def map_batches(
     function: Callable[[Any], Any], split: Any, size: int | None = None, axis_name: str | None = None
 ) -> Any:
-    """`function` of all of `split` (a pytree with examples along axis 0), in the memory of `size` examples.
+    """`function` applied to all of `split` (a pytree with examples along axis 0), `size` examples at a time.
 
-    `function` takes and returns batches. The last batch is filled up with the first examples, whose results are
-    dropped. With `axis_name` each device holds all of `split` and computes its share of the batches; all devices get
-    all results. The default size is `SIZE`.
+    `function` takes and returns batches. The last batch is padded with the first examples, and their extra results
+    are dropped. With `axis_name` each device holds all of `split` and computes its share of the batches; all devices
+    get all results. The default size is `SIZE`.
     """
     count = jax.tree.leaves(split)[0].shape[0]
     size = min(size or SIZE, count)

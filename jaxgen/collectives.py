@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def mean(tree: T, axis_name: str | None) -> T:
-    """The mean over devices of every array, on all of them."""
+    """Mean of every array over devices, on all of them."""
     return tree if axis_name is None else lax.pmean(tree, axis_name)
 
 
@@ -20,12 +20,12 @@ def size(axis_name: str | None) -> int:
 
 
 def index(axis_name: str | None) -> Array | int:
-    """This device's place among them, from 0."""
+    """This device's index, from 0."""
     return 0 if axis_name is None else lax.axis_index(axis_name)
 
 
 def local_shard(tree: T, axis_name: str | None, axis: int = 0) -> T:
-    """This device's equal share, along `axis`, of arrays that every device holds whole."""
+    """This device's equal shard, along `axis`, of replicated arrays."""
     if axis_name is None:
         return tree
 
@@ -37,12 +37,12 @@ def local_shard(tree: T, axis_name: str | None, axis: int = 0) -> T:
 
 
 def all_gather(tree: T, axis_name: str | None) -> T:
-    """All devices' shards, one after the other along axis 0."""
+    """All devices' shards, concatenated along axis 0."""
     return tree if axis_name is None else lax.all_gather(tree, axis_name, tiled=True)
 
 
 def reduce_scatter(tree: Any, axis_name: str | None) -> Any:
-    """Each device's equal share, along axis 0, of the sum over devices."""
+    """Each device's equal shard, along axis 0, of the sum over devices."""
     if axis_name is None:
         return tree
     return jax.tree.map(lambda leaf: lax.psum_scatter(leaf, axis_name, tiled=True), tree)

@@ -14,15 +14,15 @@ from jaxgen.doctor import results, series
 
 @dataclass(frozen=True)
 class Doctor:
-    """Known-answer tests of the installed JAX, about a minute; exit code 1 where one is not right."""
+    """Known-answer tests of the installed JAX, about a minute; exit code 1 if one fails."""
 
     full: bool = False
-    """Make the slow checks, too: a minute more."""
+    """Run the slow checks too, which take another minute."""
     json: bool = False
     """Print one JSON object instead of lines."""
 
     def run(self) -> int:
-        """Prints the installation and a line for every check; the exit code."""
+        """Print the installation and a line per check; return the exit code."""
         began = time.perf_counter()
         found: dict[str, Any] = {}
 
@@ -55,6 +55,6 @@ COMMANDS: dict[str, Callable[..., Doctor]] = {"doctor": Doctor}
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Reads the command, runs it and exits with its code."""
+    """Read the command, run it and exit with its code."""
     command = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="jaxgen", description=__doc__, args=args)
     sys.exit(command.run())

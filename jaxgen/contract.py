@@ -1,19 +1,18 @@
-"""An algorithm is a module that provides the names below; `Algorithm` is their type, `Traits` what it declares.
+"""The contract of an algorithm: a module that provides the names below. `Algorithm` is its type.
 
-    Config              frozen dataclass of static settings (shapes, trip counts); a new value compiles again
-    HParams             registered dataclass of floats: traced scalars; stacked along axis 0 and vmapped it is a sweep
-    State               named tuple, a pytree of arrays and nothing else
-    Batch               named tuple that one step is given: `ImageBatch`, `NoBatch`, or one of your own; an algorithm
-                        whose batch is not empty has a `Config.batch_size`
-    TRAITS              `Traits`: objective, progress, how it adapts to data, what devices divide, health
-    validate(hparams, config)                                    raises `SettingError` for numbers out of range
+    Config              frozen dataclass of static settings (shapes, trip counts); changing one recompiles
+    HParams             registered dataclass of floats (traced scalars); stack along axis 0 and vmap for a sweep
+    State               named tuple: a pytree of arrays only
+    Batch               named tuple passed to each step: `ImageBatch`, `NoBatch`, or your own; a nonempty batch
+                        requires `Config.batch_size`
+    TRAITS              `Traits`: objective, progress, adaptation to data, division over devices, health
+    validate(hparams, config)                                    raises `SettingError` for out-of-range numbers
     init(key, hparams, config) -> State
     step(state, batch, key, hparams, config, *, axis_name=None) -> (State, metrics)
     evaluate(state, batch, key, hparams, config, *, axis_name=None) -> metrics
-    weights(state, config)                                       the part of a state that using the model needs
+    weights(state, config)                                       the part of the state needed to use the model
 
-and, where they make sense (`supports` tells), functions to use a trained model with, always in this order of
-arguments:
+Optional functions that use a trained model (see `supports`), with their arguments always in this order:
 
     sample(weights, key, count, config)                          images in [0, 1]
     encode(weights, images, key, config)                         codes of uint8 images
@@ -21,9 +20,9 @@ arguments:
     reconstruct(weights, images, key, config)                    images in [0, 1]
     act(weights, observations, config)                           actions
 
-Metrics are a dictionary of float32 scalars. A step without the argument `axis_name` is allowed and means that the
-algorithm runs on one device only. Nothing else is asked of an algorithm anywhere: engine, runs, sweeps and reports
-know of it what stands here. `jaxgen.testing.check_algorithm` checks every clause.
+Metrics are a dictionary of float32 scalars. A step may omit `axis_name`; the algorithm then runs on one device only.
+Nothing else is required: the engine, runs, sweeps and reports rely only on this contract.
+`jaxgen.testing.check_algorithm` checks every clause.
 """
 
 import inspect
@@ -46,20 +45,20 @@ B = TypeVar("B")
 
 
 class ImageBatch(NamedTuple):
-    """Images as bytes and their labels (-1 where there are none): a batch, or a whole split."""
+    """uint8 images and their labels (-1 if unlabeled): a batch or a whole split."""
 
     images: Any
-    """uint8 (B, H, W, C), of JAX or NumPy."""
+    """uint8 (B, H, W, C), a JAX or NumPy array."""
     labels: Any
     """int32 (B,)."""
 
 
 class NoBatch(NamedTuple):
-    """The batch of an algorithm that makes its own data."""
+    """The empty batch of an algorithm that generates its own data."""
 
 
 class DataFacts(NamedTuple):
-    """Facts of a data set that configurations adapt to."""
+    """Properties of a data set that configurations adapt to."""
 
     name: str
     image_shape: tuple[int, int, int]
@@ -69,10 +68,10 @@ class DataFacts(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """The logged metric that runs are compared by."""
+    """The logged metric used to compare runs."""
 
     metric: str
-    """As it is logged: `test/loss`."""
+    """Name as logged, e.g. `test/loss`."""
     maximize: bool = False
 
 
@@ -94,36 +93,36 @@ def _healthy(metrics: Mapping[str, float]) -> str | None:
 
 @dataclass(frozen=True)
 class Traits:
-    """Declarations of an algorithm; the defaults fit one that trains on batches of images."""
+    """Properties an algorithm declares; the defaults suit training on batches of images."""
 
     objective: Objective | None = None
-    """The metric that sweeps, searches and the best checkpoint compare runs by; None: there is none (a GAN)."""
+    """The metric by which sweeps, searches and the best checkpoint compare runs; None if there is none (a GAN)."""
     progress: tuple[str, ...] = ("loss",)
     """Training metrics on the progress bar."""
     adapt: Callable[[Any, DataFacts], Any] = _unchanged
-    """(config, facts) -> the configuration for these data; refuses what does not go with them."""
+    """(config, facts) -> the configuration adapted to the data; refuses incompatible settings."""
     complete: Callable[[Any, Any, int], Any] = _complete
-    """(hparams, config, steps) -> the hyperparameters of a run of so many steps, as a schedule's length of 0; refuses
-    runs that are too short."""
+    """(hparams, config, steps) -> the hyperparameters for a run of `steps` steps, e.g. with a schedule length of 0
+    filled in; refuses runs that are too short."""
     steps_per_epoch: Callable[[Any], int] | None = None
-    """(config) -> steps of an epoch, of an algorithm without data; else an epoch is a pass over the training split."""
+    """(config) -> steps per epoch, for an algorithm without data; otherwise an epoch is one pass over the data."""
     divided: Callable[[Any], Mapping[str, int]] = _by_batch
-    """(config) -> its fields that devices divide among themselves, and how many of each must stay together."""
+    """(config) -> the fields divided among devices, and how many units of each must stay together."""
     divided_axes: Tree | None = None
-    """A State of axes (or of whole branches' axes) along which devices divide arrays; -1: all hold the same. None: all
-    hold the same of everything."""
+    """A State whose leaves (or whole branches) are the axis along which arrays are sharded; -1: replicated.
+    None: everything is replicated."""
     health: Callable[[Mapping[str, float]], str | None] = _healthy
-    """(evaluation) -> a warning if it shows that something is wrong, as a collapse."""
+    """(evaluation) -> a warning if it indicates a problem such as mode collapse, else None."""
     parameters: Callable[[Any], Tree] | None = None
-    """(state) -> everything that is trained, for the table of parameters; None: the weights."""
+    """(state) -> all trained parameters, for the parameter table; None: the weights."""
     single_thread: bool = False
-    """A single run on a CPU is faster in one thread: its operations are small."""
+    """Whether a single run on a CPU is faster in one thread because its operations are small."""
     packages: tuple[str, ...] = ()
-    """Distributions whose versions belong on a run's record, besides those of every run."""
+    """Python packages whose versions are recorded with a run, in addition to the usual ones."""
 
 
 class Algorithm(Protocol):
-    """The type of a module that is an algorithm."""
+    """The type of an algorithm module."""
 
     Config: Any
     HParams: Any
@@ -141,7 +140,7 @@ _NAMES = ("Config", "HParams", "State", "Batch", "TRAITS", "validate", "init", "
 
 
 def check(algorithm: Any) -> None:
-    """Raises `UserError` if a name of the contract is missing."""
+    """Raise `UserError` if a name of the contract is missing."""
     missing = [name for name in _NAMES if not hasattr(algorithm, name)]
     if missing:
         raise UserError(f"{name_of(algorithm)} is no algorithm: it lacks {', '.join(missing)} (see jaxgen.contract)")
@@ -153,20 +152,20 @@ def name_of(algorithm: Any) -> str:
 
 
 def supports(algorithm: Any, use: Use) -> bool:
-    """Whether a trained model can be used so."""
+    """Whether the algorithm provides the function `use`."""
     return callable(getattr(algorithm, use, None))
 
 
 def takes_data(algorithm: Algorithm) -> bool:
-    """Whether a step is given something."""
+    """Whether a step takes data."""
     return bool(algorithm.Batch._fields)
 
 
 def refuse_missing_data(algorithm: Algorithm) -> NoReturn:
-    """Raises `UserError`: this algorithm trains on data and was given none."""
+    """Raise `UserError`: the algorithm trains on data and got none."""
     raise UserError(f"{name_of(algorithm)} trains on data: give a data set, as jaxgen.data.load('digits')")
 
 
 def takes_axis(algorithm: Algorithm) -> bool:
-    """Whether a step can be one device's share of a larger one."""
+    """Whether a step can run on one device's shard of a batch."""
     return "axis_name" in inspect.signature(algorithm.step).parameters

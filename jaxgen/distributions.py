@@ -1,6 +1,6 @@
 """The distributions of a latent-variable model: posterior, prior and likelihood, with explicit event dimensions.
 
-The one module that touches distrax. Nets return plain numbers; here they become distributions.
+The only module that uses distrax: it turns the nets' raw outputs into distributions.
 """
 
 import functools
@@ -20,20 +20,20 @@ Family = Literal["diagonal", "full"]
 Likelihood = Literal["bernoulli", "gaussian", "logistic"]
 
 SHIFT = 1e-5
-"""Added to the diagonal of a triangular scale, so that it can be inverted."""
+"""Added to the diagonal of a triangular scale to keep it invertible."""
 
 
 @functools.cache
 def _distrax() -> Any:
-    """distrax, imported when the first distribution is made: 0.5 s that no other run should pay.
+    """distrax, imported on first use: it takes 0.5 s, which other runs should not pay.
 
-    It asks for TensorFlow and uses nothing of it; where that is installed it is hidden meanwhile, 4 s less.
+    It imports TensorFlow without using it; hiding TensorFlow during the import saves 4 s.
     """
     hidden = sys.modules.pop("tensorflow", None)
     sys.modules["tensorflow"] = None  # type: ignore[assignment]
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # its parts' own, about one another
+            warnings.simplefilter("ignore", DeprecationWarning)  # its dependencies' warnings about one another
             import distrax
     finally:
         del sys.modules["tensorflow"]
@@ -43,7 +43,7 @@ def _distrax() -> Any:
 
 
 def posterior_outputs(family: Family, latents: int) -> int:
-    """Numbers an encoder must return for a posterior over `latents` numbers."""
+    """Number of encoder outputs for a posterior over `latents` latents."""
     return 2 * latents if family == "diagonal" else latents + latents * (latents + 1) // 2
 
 
@@ -79,7 +79,7 @@ def posterior(family: Family, outputs: Float[Array, " n"]) -> Distribution:
 
 
 def reparameterized(q: Distribution, noise: Float[Array, " d"]) -> tuple[Float[Array, " d"], Float[Array, ""]]:
-    """z = mean + scale noise for standard normal noise, and log q(z | x), which needs no inverse of the scale."""
+    """z = mean + scale noise for standard normal noise, and log q(z | x), without inverting the scale."""
     z, log_det = q.bijector.forward_and_log_det(noise)
     return z, q.distribution.log_prob(noise) - log_det
 
@@ -112,7 +112,7 @@ def likelihood(kind: Likelihood, outputs: Float[Array, "b h w c"], scale: Float[
     """p(x | z) over pixels in [0, 1], batch shape (b,), event shape (h, w, c).
 
     bernoulli: outputs are logits. gaussian: outputs are means. logistic: outputs are means of a logistic distribution
-    rounded to the 256 levels and cut at both ends; it is over bytes 0..255 (as floats), not over [0, 1].
+    rounded to the 256 levels and clipped at both ends; its values are bytes 0..255 (as floats), not in [0, 1].
     """
     distrax = _distrax()
     match kind:
@@ -120,9 +120,9 @@ def likelihood(kind: Likelihood, outputs: Float[Array, "b h w c"], scale: Float[
             pixels = distrax.Bernoulli(logits=outputs)
         case "gaussian":
             pixels = distrax.Normal(outputs, jnp.broadcast_to(scale, outputs.shape))
-        case "logistic":  # rounding up what lies half a level lower rounds to the nearest
+        case "logistic":  # rounding up after shifting down by half a level rounds to nearest
             levels = distrax.Logistic(255 * outputs - 0.5, jnp.broadcast_to(255 * scale, outputs.shape))
-            with jax.numpy_rank_promotion("allow"):  # distrax asks for a sample's dtype by broadcasting one
+            with jax.numpy_rank_promotion("allow"):  # distrax finds a sample's dtype by broadcasting one
                 pixels = distrax.Quantized(levels, 0.0, 255.0)
     return distrax.Independent(pixels, 3)
 
@@ -130,7 +130,7 @@ def likelihood(kind: Likelihood, outputs: Float[Array, "b h w c"], scale: Float[
 def negative_log_likelihood(
     kind: Likelihood, outputs: Float[Array, "b h w c"], pixels: Float[Array, "b h w c"], scale: Float[Array, ""] | float
 ) -> Float[Array, " b"]:
-    """-log p(x | z), nats per image, of pixels in [0, 1]: `likelihood`'s, by faster formulas where there are any."""
+    """-log p(x | z), nats per image, of pixels in [0, 1]: as `likelihood`, by faster formulas where available."""
     match kind:
         case "bernoulli":
             return reconstruction.bernoulli_cross_entropy(outputs, pixels)
@@ -140,5 +140,5 @@ def negative_log_likelihood(
 
 
 def mean_image(kind: Likelihood, outputs: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-    """The image that the outputs stand for, in [0, 1]."""
+    """Mean image in [0, 1] for the net's outputs."""
     return jax.nn.sigmoid(outputs) if kind == "bernoulli" else jnp.clip(outputs, 0, 1)

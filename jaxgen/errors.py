@@ -1,6 +1,6 @@
-"""Errors meant for the person at the keyboard: one line that says what is wrong and what to do.
+"""Errors for users: one line that says what is wrong and what to do.
 
-The command line prints `UserError` without a stack trace; anything else is a defect of ours and keeps its trace.
+The command line prints `UserError` without a stack trace; any other exception is a bug in jaxgen and keeps its trace.
 """
 
 import difflib
@@ -11,15 +11,15 @@ from typing import NoReturn
 
 
 class UserError(Exception):
-    """Something outside the program is wrong (data, disk, network); the message names it and the remedy."""
+    """A problem outside the program (data, disk, network); the message names it and the remedy."""
 
 
 class SettingError(UserError, ValueError):
-    """A setting has a value that is not allowed; raised before anything compiles."""
+    """An invalid setting; raised before anything compiles."""
 
 
 class Interrupted(UserError):
-    """A signal has stopped the work; what was done is saved."""
+    """A signal stopped the work; progress is saved."""
 
     def __init__(self, signal: int) -> None:
         super().__init__(f"stopped by signal {signal}; what was done is saved")
@@ -27,7 +27,7 @@ class Interrupted(UserError):
 
 
 def warn(message: str) -> None:
-    """One line on stderr; a program that gives the logger `jaxgen` a handler has it there instead."""
+    """Print one line to stderr, or log it if the program has given the logger `jaxgen` a handler."""
     logger = logging.getLogger("jaxgen")
     if logger.handlers:
         logger.warning(message)
@@ -36,7 +36,7 @@ def warn(message: str) -> None:
 
 
 def refuse(field: str, value: object, allowed: str) -> NoReturn:
-    """Raises a `SettingError`: the field, the value it was given, what is allowed."""
+    """Raise a `SettingError` that names the field, its value and what is allowed."""
     raise SettingError(f"{field} = {value!r} is not allowed: {allowed}")
 
 
@@ -47,13 +47,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def check_choice(field: str, value: str, choices: Iterable[str]) -> None:
-    """Refuses a `value` that is none of `choices`, naming the nearest one."""
+    """Refuse a `value` not in `choices`, naming the nearest one."""
     choices = tuple(choices)
     if value not in choices:
         refuse(field, value, f"one of {', '.join(choices)}{nearest(value, choices)}")
 
 
 def check_at_least(field: str, value: float, least: float) -> None:
-    """Refuses a number below `least` (and NaN)."""
+    """Refuse a number below `least` (and NaN)."""
     if not value >= least:
         refuse(field, value, f"at least {least}")

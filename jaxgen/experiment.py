@@ -1,4 +1,4 @@
-"""An experiment as a value: an algorithm, its presets, and how a run is drawn and described."""
+"""Experiments as values: an algorithm, its presets, and functions that plot and describe a run."""
 
 import dataclasses
 import sys
@@ -16,26 +16,26 @@ C = TypeVar("C")
 H = TypeVar("H")
 
 Describe = Callable[[dict[str, Any]], str]
-"""Lines for a person about a finished run's result."""
+"""A human-readable summary of a finished run's result."""
 
 
 @dataclass(frozen=True)
 class Experiment(Generic[C, H]):
-    """Everything a script, a sweep, a search or a notebook needs to run an experiment."""
+    """Everything a script, sweep, search or notebook needs to run an experiment."""
 
     name: str
     algorithm: Algorithm
     presets: Mapping[str, Settings[C, H]]
-    """By name; the first is the default."""
+    """Presets by name; the first is the default."""
     figures: Draw | None = None
-    """Draws a run's figures."""
+    """Function that draws a run's figures."""
     summarize: Callable[..., dict[str, Any]] | None = None
-    """(snapshot, result) -> entries that a finished run's result gets besides."""
+    """(snapshot, result) -> extra entries for a finished run's result."""
     describe: Describe | None = None
     pictures: Sequence[str] = ()
-    """Figures worth a first look, by file name, the best first; the last line of a run names the first that exists."""
+    """File names of the figures to look at first, best first; a run's last line names the first that exists."""
     source: Path | None = None
-    """The file that holds it as `EXPERIMENT`, so that other processes can import it; default: the calling script."""
+    """The file that defines it as `EXPERIMENT`, for other processes to import; default: the calling script."""
 
     def __post_init__(self) -> None:
         if not self.presets:
@@ -45,14 +45,14 @@ class Experiment(Generic[C, H]):
             object.__setattr__(self, "source", None if caller is None else Path(caller).absolute())
 
     def settings(self, preset: str | None = None) -> Settings[C, H]:
-        """The settings of a preset, by default the first."""
+        """The settings of a preset, the first by default."""
         name = next(iter(self.presets)) if preset is None else preset
         check_choice("preset", name, self.presets)
         settings = self.presets[name]
         return dataclasses.replace(settings, preset=name if len(self.presets) > 1 else None)
 
     def parse(self, args: Sequence[str], description: str | None = None) -> Settings[C, H]:
-        """Settings from the words of a command line; a wrong one is a one-line `SettingError`."""
+        """Parse settings from command-line arguments; an invalid one raises a one-line `SettingError`."""
         from jaxgen.launch import command_line
 
         names = list(self.presets)
@@ -70,7 +70,7 @@ class Experiment(Generic[C, H]):
         return dataclasses.replace(settings, **{f.name: getattr(parsed, f.name) for f in dataclasses.fields(parsed)})
 
     def main(self, description: str | None = None) -> None:
-        """The experiment's command line: run, show, and leave the process with an exit code."""
+        """Command-line entry point: run, report, and exit with a status code."""
         from jaxgen.launch import experiments
 
         experiments.main(self, description)

@@ -1,4 +1,4 @@
-"""Small files written so that a reader never sees half of one."""
+"""Atomic writes of small files: a reader never sees half of one."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from jaxgen.errors import UserError
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replaces `path` in one step; a crash leaves the old file or the new one."""
+    """Replace `path` in one step; a crash leaves the old file or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(temporary, "w", encoding="utf-8") as file:
@@ -22,12 +22,12 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes indented JSON atomically."""
+    """Write indented JSON atomically."""
     write_atomically(path, json.dumps(value, indent=2) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Reads JSON; a damaged file is a `UserError` that names it."""
+    """Read JSON; a damaged file raises a `UserError` that names it."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

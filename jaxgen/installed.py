@@ -1,9 +1,9 @@
-"""The installed JAX, mended or refused where its defaults compute wrong numbers on a CPU.
+"""The installed JAX, fixed or refused if its defaults compute wrong numbers on a CPU.
 
-From jaxlib 0.10.2 to 0.11.2 XLA hands sums and small matrix products on a CPU to YNNPACK in a form that is wrong
-without a word: 0.10.2 in the last rows of a 3x3 product over more than 32,768 rows (jax issue 39103), all of them, now
-and then, in the sum of an array that was broadcast (tensorflow issue 126812). An empty list of fusions for YNNPACK
-makes them right, at some cost in speed. `jaxgen doctor` tests this and more; nothing here imports jax.
+In jaxlib 0.10.2 to 0.11.2, XLA passes sums and small matrix products on a CPU to YNNPACK in a form that is silently
+wrong: 0.10.2 in the last rows of a 3x3 product over more than 32,768 rows (jax issue 39103), all of them occasionally
+in the sum of a broadcast array (tensorflow issue 126812). An empty list of YNNPACK fusions fixes both, at some cost in
+speed. `jaxgen doctor` tests this and more; nothing here imports jax.
 """
 
 import os
@@ -15,10 +15,10 @@ from pathlib import Path
 from jaxgen.errors import UserError
 
 WRONG = ("0.10.2", "0.11.0", "0.11.1", "0.11.2")
-"""Releases of jaxlib whose defaults compute wrong numbers on a CPU."""
+"""jaxlib releases whose defaults compute wrong numbers on a CPU."""
 OPTION = "--xla_cpu_experimental_ynn_fusion_type"
 REMEDY = f"{OPTION}="
-"""The flag that makes them right; XLA reads XLA_FLAGS once, when JAX's devices are first used in a process."""
+"""The flag that fixes them; XLA reads XLA_FLAGS once, when a process first uses JAX's devices."""
 
 
 def jaxlib_version() -> str | None:
@@ -35,9 +35,9 @@ def jaxlib_version() -> str | None:
 
 
 def mend() -> None:
-    """Puts the remedy into XLA_FLAGS where the installed jaxlib needs it; refuses where that is too late.
+    """Add the remedy to XLA_FLAGS if the installed jaxlib needs it; refuse if it is too late.
 
-    Other flags stay as they are. Child processes inherit the variable.
+    Other flags are kept. Child processes inherit the variable.
     """
     version = jaxlib_version()
     if version not in WRONG:
@@ -51,7 +51,7 @@ def mend() -> None:
             )
         return
     flags = os.environ.get("XLA_FLAGS", "")
-    if flags.strip() and not flags.lstrip().startswith("-"):  # the name of a file of flags
+    if flags.strip() and not flags.lstrip().startswith("-"):  # the name of a flags file
         if not _ends_empty(_text_of(flags.strip())):
             raise UserError(f"jaxlib {version} computes wrong numbers: add {REMEDY} to XLA_FLAGS' {flags}, {install}")
     elif OPTION not in flags:
@@ -70,19 +70,19 @@ def _text_of(name: str) -> str:
 
 
 def _ends_empty(flags: str) -> bool:
-    """Is the last value given to the option, which counts, the empty one?"""
+    """Whether the option's last value, the one that counts, is empty."""
     values = re.findall(re.escape(OPTION) + r"(?:=(\S*))?(?=\s|$)", flags)
     return bool(values) and values[-1] == ""
 
 
 def _started() -> bool:
-    """Has JAX made its devices, and with that read XLA_FLAGS?"""
+    """Whether JAX has created its devices and thereby read XLA_FLAGS."""
     bridge = sys.modules.get("jax._src.xla_bridge")
     return bridge is not None and bool(bridge.backends_are_initialized())
 
 
 def _fuses() -> bool:
-    """Does the running CPU backend hand a sum to YNNPACK? Its compiled program says so, whatever the flags say now."""
+    """Whether the running CPU backend passes a sum to YNNPACK, by its compiled program: the flags may have changed."""
     jax = sys.modules["jax"]
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         total = jax.jit(lambda row: jax.numpy.broadcast_to(row, (2, 1024, 1024)).sum())

@@ -1,8 +1,8 @@
 """Optimizers, learning-rate schedules and the moving average of parameters.
 
-The family is static, its numbers are traced: `optimizer(family, hparams)` only builds closures, so it is called again
-wherever an update is made, and a learning rate can be vmapped. Defaults are those of Keras 2.9: epsilon 1e-7, added
-outside the square root (Keras 3 adds RMSprop's inside).
+The family is static, its hyperparameters are traced: `optimizer(family, hparams)` only builds closures, so it is called
+again at every update, and a learning rate can be vmapped. Defaults are those of Keras 2.9: epsilon 1e-7, added outside
+the square root (Keras 3 adds RMSprop's inside).
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ Schedule = Literal["constant", "linear", "cosine", "stages"]
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class HParams:
-    """The numbers of an optimizer; each family uses those it knows."""
+    """Optimizer hyperparameters; each family uses those that apply to it."""
 
     learning_rate: float = 1e-3
     """Step size, > 0."""
@@ -35,7 +35,7 @@ class HParams:
     b2: float = 0.999
     """Decay of the second moment (adam, adamw) or of the infinity norm (adamax), in [0, 1)."""
     decay: float = 0.9
-    """Decay of the squared gradient's mean (rmsprop), in [0, 1)."""
+    """Decay of the mean squared gradient (rmsprop), in [0, 1)."""
     eps: float = 1e-7
     """Added to the denominator (all but sgd), > 0."""
     momentum: float = 0.0
@@ -45,7 +45,7 @@ class HParams:
 
 
 def validate(hparams: HParams, where: str = "hparams") -> None:
-    """Refuses numbers out of range; `where` names the setting in the message."""
+    """Refuse out-of-range numbers; `where` names the setting in the message."""
     if not 0 < hparams.learning_rate < float("inf"):
         refuse(f"{where}.learning_rate", hparams.learning_rate, "a number > 0")
     for field in ("b1", "b2", "decay", "momentum"):
@@ -58,7 +58,7 @@ def validate(hparams: HParams, where: str = "hparams") -> None:
 
 
 def optimizer(family: Family, hparams: HParams) -> optax.GradientTransformation:
-    """Optax transformation of `family` with the numbers `hparams`, floats or traced scalars."""
+    """Optax transformation of `family` with hyperparameters `hparams`, floats or traced scalars."""
     match family:
         case "adamax":
             return optax.adamax(hparams.learning_rate, hparams.b1, hparams.b2, hparams.eps)
@@ -78,7 +78,7 @@ def optimizer(family: Family, hparams: HParams) -> optax.GradientTransformation:
 def descend(
     transformation: optax.GradientTransformation, params: T, opt_state: optax.OptState, grads: T
 ) -> tuple[T, optax.OptState]:
-    """One step against the gradients: (parameters, optimizer state)."""
+    """One gradient step: (parameters, optimizer state)."""
     updates, opt_state = transformation.update(grads, opt_state, params)
     return optax.apply_updates(params, updates), opt_state  # type: ignore[type-var, return-value]
 
@@ -91,10 +91,10 @@ def moving_average(average: T, new: T, decay: Float[Array, ""] | float) -> T:
 def learning_rate(
     schedule: Schedule, rate: Float[Array, ""] | float, step: Int[Array, ""] | int, steps: Float[Array, ""] | float
 ) -> Any:
-    """The learning rate at `step`, for a schedule that is spread over `steps`.
+    """The learning rate at `step` of a schedule that spans `steps`.
 
-    linear: a line from `rate` to 0. cosine: half a cosine to 0. stages: rate 10^(-i/7) in stages i = 0..7, each three
-    times as long as the one before, 3,280 units in all (Burda, Grosse & Salakhutdinov, 2015, section 5).
+    linear: linear decay from `rate` to 0. cosine: half a cosine to 0. stages: rate 10^(-i/7) in stages i = 0..7, each
+    three times as long as the one before, 3,280 units in all (Burda, Grosse & Salakhutdinov, 2015, section 5).
     """
     if schedule == "constant":
         return rate
@@ -103,19 +103,19 @@ def learning_rate(
         return rate * (1 - done)
     if schedule == "cosine":
         return rate * 0.5 * (1 + jnp.cos(jnp.pi * done))
-    # Stage i begins after (3^i - 1) / 2 units; the small number keeps a boundary from being rounded below itself.
+    # Stage i begins after (3^i - 1) / 2 units; the epsilon keeps rounding from moving a boundary.
     stage = jnp.floor(jnp.log(2 * 3280 * done + 1) / math.log(3) + 1e-6)
     return rate * 10 ** (-jnp.minimum(stage, 7) / 7)
 
 
 def validate_schedule(schedule: Schedule, steps: float) -> None:
-    """Refuses a negative length; 0 means the run's, see `complete_schedule`."""
+    """Refuse a negative length; 0 means the run's, see `complete_schedule`."""
     if schedule != "constant":
         check_at_least("hparams.schedule_steps", steps, 0)
 
 
 def complete_schedule(schedule: Schedule, hparams: T, updates: int) -> T:
-    """`hparams` with a schedule's length of 0 replaced by the updates of the run."""
+    """`hparams` with a schedule length of 0 replaced by the run's number of updates."""
     if schedule == "constant" or hparams.schedule_steps:  # type: ignore[attr-defined]
         return hparams
     return dataclasses.replace(hparams, schedule_steps=float(updates))  # type: ignore[type-var]

@@ -1,4 +1,4 @@
-"""The contract of an algorithm, executable: `check_algorithm` for the tests of your own.
+"""The contract of an algorithm in executable form: call `check_algorithm` in your own tests.
 
 from jaxgen.testing import check_algorithm
 
@@ -23,11 +23,11 @@ from jaxgen.engine.run import stack, train
 from jaxgen.errors import UserError
 
 COUNT = 3
-"""Samples that are drawn."""
+"""Samples drawn."""
 
 
 class ContractError(AssertionError):
-    """Clauses of the contract that an algorithm breaks; `failures` maps each to what is wrong."""
+    """The contract clauses an algorithm breaks; `failures` maps each to its error."""
 
     def __init__(self, name: str, failures: dict[str, str]) -> None:
         self.failures = failures
@@ -36,12 +36,12 @@ class ContractError(AssertionError):
 
 
 class Skipped(Exception):
-    """A clause that traits, configuration or machine rule out."""
+    """A clause ruled out by the traits, the configuration or the machine."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """An algorithm with what it is checked on."""
+    """An algorithm and everything needed to check it."""
 
     algorithm: Algorithm
     config: Any
@@ -54,7 +54,7 @@ class Case:
 
     @property
     def one(self) -> Tree:
-        """A batch of the configuration's size."""
+        """One batch of the configuration's size."""
         return jax.tree.map(lambda leaf: leaf[: self.config.batch_size], self.batch)
 
     def init(self, key: jax.Array | None = None) -> Tree:
@@ -63,22 +63,22 @@ class Case:
         return jax.jit(partial(self.algorithm.init, config=self.config))(key, self.hparams)
 
     def step(self, state: Tree) -> tuple[Tree, Tree]:
-        """A step of the whole batch under `jit`."""
+        """One jitted step on the whole batch."""
         return jax.jit(partial(self.algorithm.step, config=self.config))(state, self.one, self.key, self.hparams)
 
     def with_config(self, **changes: Any) -> "Case":
-        """The same of another configuration."""
+        """The same case with a changed configuration."""
         return dataclasses.replace(self, config=dataclasses.replace(self.config, **changes))
 
 
 def check_algorithm(
     algorithm: Any, config: Any, hparams: Any, batch: Any, *, devices: int = 4, rtol: float = 1e-3
 ) -> dict[str, str]:
-    """Check every clause of `jaxgen.contract`: the clauses with `ok` or why each was skipped.
+    """Check every clause of `jaxgen.contract`; return `ok` or the reason for skipping, by clause.
 
-    `batch` is a batch or a small split of the algorithm's `Batch`; equalities up to rounding are checked to `rtol` of
-    an array's largest entry. Clauses on several devices need as many of JAX's (`jax_num_cpu_devices`). Raises
-    `ContractError`, which names every clause that is broken.
+    `batch` is a batch or a small split of the algorithm's `Batch` type. Equality up to rounding is checked to `rtol` of
+    an array's largest entry. Multi-device clauses need `devices` JAX devices (`jax_num_cpu_devices`). Raises
+    `ContractError`, which names every broken clause.
     """
     results: dict[str, str] = {}
     failures: dict[str, str] = {}
@@ -90,7 +90,7 @@ def check_algorithm(
             results[clause.__name__] = "ok"
         except Skipped as reason:
             results[clause.__name__] = f"skipped: {reason}"
-        except Exception as error:  # whatever breaks, the other clauses are checked too
+        except Exception as error:  # check the remaining clauses whatever fails here
             failures[clause.__name__] = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
             if clause is exports:
                 break
@@ -100,7 +100,7 @@ def check_algorithm(
 
 
 def exports(case: Case) -> None:
-    """Every name of the contract is there."""
+    """Every name of the contract is defined."""
     try:
         contract.check(case.algorithm)
     except UserError as error:
@@ -115,18 +115,18 @@ def config_is_hashable(case: Case) -> None:
 
 
 def validate_accepts_the_hyperparameters(case: Case) -> None:
-    """`validate` refuses nothing here."""
+    """`validate` accepts these hyperparameters."""
     case.algorithm.validate(jax.tree.map(float, case.hparams), case.config)
 
 
 def hyperparameters_are_scalars(case: Case) -> None:
-    """Every leaf of the hyperparameters is one number."""
+    """Every hyperparameter leaf is a scalar."""
     for name, leaf in loop.named_leaves(case.hparams).items():
         _is(jnp.shape(leaf) == (), f"hparams.{name} has shape {jnp.shape(leaf)}, not that of a number")
 
 
 def state_holds_arrays_only(case: Case) -> None:
-    """Every leaf of a state is an array, and a step keeps its structure, shapes and types."""
+    """Every state leaf is an array, and a step preserves structure, shapes and dtypes."""
     state = case.algorithm.init(case.key, case.hparams, case.config)
     for name, leaf in loop.named_leaves(state).items():
         _is(isinstance(leaf, jax.Array), f"{name} is a {type(leaf).__name__}, not an array")
@@ -135,7 +135,7 @@ def state_holds_arrays_only(case: Case) -> None:
 
 
 def metrics_are_finite_scalars(case: Case) -> None:
-    """`step` and `evaluate` report float32 scalars that are finite."""
+    """`step` and `evaluate` report finite float32 scalars."""
     state = case.init()
     evaluate = jax.jit(partial(case.algorithm.evaluate, config=case.config))
     found = {"step": case.step(state)[1], "evaluate": evaluate(state, case.batch, case.key, case.hparams)}
@@ -152,13 +152,13 @@ def metrics_are_finite_scalars(case: Case) -> None:
 
 
 def seeds_differ(case: Case) -> None:
-    """Another key gives another state."""
+    """Different keys give different initial states."""
     one, other = (jax.tree.leaves(case.init(jax.random.key(seed))) for seed in (0, 1))
     _is(any(not np.array_equal(a, b) for a, b in zip(one, other, strict=True)), "two keys give the same initial state")
 
 
 def one_trace_serves_all_hyperparameters(case: Case) -> None:
-    """Other numbers, keys and batches compile nothing."""
+    """New hyperparameters, keys and batches do not recompile."""
     traces = 0
 
     def counted(state: Tree, batch: Tree, key: jax.Array, hparams: Tree) -> Any:
@@ -173,14 +173,14 @@ def one_trace_serves_all_hyperparameters(case: Case) -> None:
 
 
 def jit_changes_nothing(case: Case) -> None:
-    """A step under `jit` equals one without."""
+    """A step with `jit` equals one without."""
     state = case.init()
     plain = case.algorithm.step(state, case.one, case.key, case.hparams, case.config)
     _close(case.step(state), plain, case.rtol)
 
 
 def members_equal_single_runs(case: Case) -> None:
-    """A step vmapped over keys and hyperparameters equals each one's."""
+    """A step vmapped over keys and hyperparameters equals the individual steps."""
     keys = [jax.random.key(seed) for seed in (0, 1)]
     sets = [case.hparams, jax.tree.map(lambda x: x * 0.5, case.hparams)]
 
@@ -194,7 +194,7 @@ def members_equal_single_runs(case: Case) -> None:
 
 
 def devices_divide_a_batch(case: Case) -> None:
-    """A step on a batch divided over devices (`shard_map`) equals that on the whole one."""
+    """A step on a batch sharded over devices (`shard_map`) equals a step on the whole batch."""
     mesh = _mesh(case)
     carry = loop.Carry(case.init(), jnp.zeros(1), jnp.int32(-1))
     specs = parallel.carry_specs(case.algorithm, carry).state
@@ -206,7 +206,7 @@ def devices_divide_a_batch(case: Case) -> None:
 
 
 def pmap_divides_a_batch(case: Case) -> None:
-    """A step under `pmap` equals that on the whole batch."""
+    """A step under `pmap` equals a step on the whole batch."""
     _mesh(case)
     if case.algorithm.TRAITS.divided_axes is not None:
         raise Skipped("its state is divided too, which shard_map checks")
@@ -222,7 +222,7 @@ def pmap_divides_a_batch(case: Case) -> None:
 
 
 def bfloat16_keeps_a_float32_state(case: Case) -> None:
-    """With `config.dtype` bfloat16 states, metrics and updates stay float32."""
+    """With `config.dtype` bfloat16, states, metrics and updates stay float32."""
     if "dtype" not in {field.name for field in dataclasses.fields(case.config)}:
         raise Skipped("its configuration has no dtype")
     half = case.with_config(dtype="bfloat16")
@@ -232,19 +232,19 @@ def bfloat16_keeps_a_float32_state(case: Case) -> None:
 
 
 def cut_equals_whole(case: Case) -> None:
-    """Chunks of 1 and 3 steps end bit for bit where one of 4 does."""
+    """Chunks of 1 and 3 steps match one chunk of 4 bit for bit."""
     whole = _chunks(case, [4])
     jax.tree.map(np.testing.assert_array_equal, _chunks(case, [1, 3]), whole)
 
 
 def resumed_equals_whole(case: Case) -> None:
-    """A carry that went through the host's memory goes on bit for bit."""
+    """A carry restored from host memory continues bit for bit."""
     whole = _chunks(case, [2, 2])
     jax.tree.map(np.testing.assert_array_equal, _chunks(case, [2, 2], through_host=True), whole)
 
 
 def chunks_are_the_pure_function_cut(case: Case) -> None:
-    """`jaxgen.train` ends where the engine's chunks do, to rounding."""
+    """`jaxgen.train` matches the engine's chunks up to rounding."""
     data = case.batch if contract.takes_data(case.algorithm) else case.algorithm.Batch()
     pure = jax.jit(partial(train, case.algorithm, config=case.config, steps=3))
     state, _ = pure(case.key, case.hparams, data)
@@ -252,7 +252,7 @@ def chunks_are_the_pure_function_cut(case: Case) -> None:
 
 
 def a_trained_model_can_be_used(case: Case) -> None:
-    """The functions that make use of a model have their shapes and ranges."""
+    """The functions that use a trained model return the right shapes and ranges."""
     algorithm, weights = case.algorithm, case.algorithm.weights(case.init(), case.config)
 
     def use(name: Use, *args: Any, **static: Any) -> Any:
@@ -306,7 +306,7 @@ def _is(holds: bool, otherwise: str) -> None:
 
 
 def _close(got: Tree, expected: Tree, rtol: float) -> None:
-    """Each array to `rtol` of its largest entry."""
+    """Require each array to match to `rtol` of its largest entry."""
     names = list(loop.named_leaves(expected))
     for name, one, other in zip(names, jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
         one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
@@ -324,7 +324,7 @@ def _mesh(case: Case) -> Any:
 
 
 def _chunks(case: Case, lengths: list[int], through_host: bool = False) -> Tree:
-    """The state after chunks of these lengths."""
+    """The state after running chunks of these lengths."""
     data = case.batch if contract.takes_data(case.algorithm) else case.algorithm.Batch()
     keys, total = loop.keys_of(case.key), sum(lengths)
     metrics = len(loop.metric_names(case.algorithm, keys.init, case.hparams, data, case.config))

@@ -1,4 +1,4 @@
-"""The maths: each algorithm is a module that keeps `jaxgen.contract`, to be read first.
+"""Algorithms, each a module that implements `jaxgen.contract` (read that first).
 
 autoencoder    reconstruction
 vae            the evidence lower bound and tighter bounds: config, objectives

@@ -24,26 +24,26 @@ Params = Tree
 
 @dataclass(frozen=True)
 class Config:
-    """Static settings: they fix shapes and programs, and a new value compiles again."""
+    """Static settings, which fix shapes and programs; changing one recompiles."""
 
     image_shape: tuple[int, int, int] = (28, 28, 1)
-    """(H, W, C) of one image; the experiments take it from the data."""
+    """Image shape (H, W, C), set from the data."""
     net: Literal["dense", "conv"] = "dense"
-    """Kind of encoder and decoder."""
+    """Encoder and decoder architecture."""
     code_size: int = 2
-    """Numbers an image is compressed to."""
+    """Dimension of the code."""
     widths: tuple[int, ...] = (100, 20)
-    """Hidden widths of the dense encoder; the decoder has them in reverse."""
+    """Hidden widths of the dense encoder; the decoder reverses them."""
     channels: tuple[int, int, int] = (16, 8, 8)
-    """Channels of the conv encoder's three layers; the decoder has them in reverse."""
+    """Channels of the conv encoder's three layers; the decoder reverses them."""
     likelihood: Literal["bernoulli", "gaussian"] = "bernoulli"
     """bernoulli: cross-entropy on logits; gaussian: unit variance, i.e. half the squared error."""
     optimizer: optim.Family = "adamax"
-    """Optimizer family; its numbers are in hparams."""
+    """Optimizer family; its hyperparameters are in hparams."""
     batch_size: int = 128
     """Images per update."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the nets; parameters, losses and optimizer stay float32."""
+    """Compute dtype of the nets; parameters, losses and optimizer stay float32."""
 
     def __post_init__(self) -> None:
         check_choice("config.net", self.net, ("dense", "conv"))
@@ -61,7 +61,7 @@ class Config:
 
 
 class State(NamedTuple):
-    """All that training carries; every leaf an array."""
+    """Training state; every leaf is an array."""
 
     step: Int[Array, ""]
     params: Params
@@ -69,12 +69,12 @@ class State(NamedTuple):
 
 
 def validate(hparams: HParams, config: Config) -> None:
-    """Refuse hyperparameters out of range (`Config` checks itself)."""
+    """Refuse out-of-range hyperparameters (`Config` checks itself)."""
     optim.validate(hparams)
 
 
 def adapt(config: Config, facts: DataFacts) -> Config:
-    """The configuration for images of the data's shape."""
+    """The configuration with the data's image shape."""
     return replace(config, image_shape=facts.image_shape)
 
 
@@ -82,7 +82,7 @@ TRAITS = Traits(objective=Objective("test/loss"), progress=("loss", "loss_per_pi
 
 
 def encoder(config: Config) -> Any:
-    """The encoder's flax module, images (B, H, W, C) to codes (B, code_size)."""
+    """Flax encoder: images (B, H, W, C) to codes (B, code_size)."""
     dtype = jnp.dtype(config.dtype)
     if config.net == "conv":
         return nets.ConvEncoder(config.code_size, config.channels, dtype)
@@ -90,7 +90,7 @@ def encoder(config: Config) -> Any:
 
 
 def decoder(config: Config) -> Any:
-    """The decoder's flax module, codes (B, code_size) to logits or means (B, H, W, C)."""
+    """Flax decoder: codes (B, code_size) to logits or means (B, H, W, C)."""
     dtype = jnp.dtype(config.dtype)
     if config.net == "conv":
         return nets.ConvDecoder(config.image_shape, config.channels[::-1], dtype)
@@ -108,7 +108,7 @@ def init(key: Array, hparams: HParams, config: Config) -> State:
 
 
 def normalize(images: UInt8[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-    """Bytes to [0, 1]."""
+    """Bytes scaled to [0, 1]."""
     return images.astype(jnp.float32) / 255
 
 
@@ -123,7 +123,7 @@ def encode(params: Params, images: UInt8[Array, "b h w c"], key: Array | None, c
 
 
 def decode(params: Params, codes: Float[Array, "b k"], config: Config) -> Float[Array, "b h w c"]:
-    """Mean images in [0, 1] of codes."""
+    """Mean images in [0, 1] decoded from codes."""
     outputs = decoder(config).apply({"params": params["decoder"]}, codes)
     return jax.nn.sigmoid(outputs) if config.likelihood == "bernoulli" else jnp.clip(outputs, 0, 1)
 
@@ -131,7 +131,7 @@ def decode(params: Params, codes: Float[Array, "b k"], config: Config) -> Float[
 def reconstruct(
     params: Params, images: UInt8[Array, "b h w c"], key: Array | None, config: Config
 ) -> Float[Array, "b h w c"]:
-    """Mean images in [0, 1], each through its own code; `key` is unused."""
+    """Mean reconstructions in [0, 1]; `key` is unused."""
     return decode(params, encode(params, images, key, config), config)
 
 
@@ -149,7 +149,7 @@ def _metrics(nats_per_image: Float[Array, ""], config: Config) -> Metrics:
 def step(
     state: State, batch: Batch, key: Array, hparams: HParams, config: Config, *, axis_name: str | None = None
 ) -> tuple[State, Metrics]:
-    """One descent step on the batch mean of `reconstruction_loss`; `key` is unused, nothing here is random."""
+    """One gradient step on the batch mean of `reconstruction_loss`; `key` is unused."""
 
     def mean_loss(params: Params) -> Float[Array, ""]:
         return reconstruction_loss(params, batch.images, config).mean()
@@ -163,7 +163,7 @@ def step(
 def evaluate(
     state: State, batch: Batch, key: Array, hparams: HParams, config: Config, *, axis_name: str | None = None
 ) -> Metrics:
-    """Mean losses over all of `batch`, which may be a whole split; memory stays that of `batching.SIZE` images."""
+    """Mean losses over `batch`, which may be a whole split, processed `batching.SIZE` images at a time."""
 
     def nats(images: UInt8[Array, "b h w c"]) -> Float[Array, " b"]:
         return reconstruction_loss(state.params, images, config)

@@ -1,4 +1,4 @@
-"""Where images come from: everything ends as uint8 (N, H, W, C) arrays and int labels, on the device."""
+"""Data sources, all loaded as uint8 (N, H, W, C) images and int labels on the device."""
 
 import importlib.util
 import os
@@ -17,34 +17,34 @@ __all__ = ["DataSettings", "Dataset", "Split", "from_arrays", "load", "validate"
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Where the images come from."""
+    """Source of the images and its options."""
 
     source: str = "mnist"
     """digits, petals, folder, rda, or the name of a TFDS image-classification set (mnist, fashion_mnist, kmnist,
     emnist/letters, mnist:3.0.1, ...)."""
     data_dir: Path | None = None
-    """TFDS: directory of the prepared sets; default $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    """TFDS: directory of prepared data sets; default $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     path: Path | None = None
     """folder: the folder with one subfolder a class; rda: the file."""
     size: int | None = None
     """Height and width to resize to; default: 28 for digits, 80 for petals and folder, as stored for TFDS and rda."""
     test_fraction: float = 0.2
-    """Share of each class to test on, where the source has no test split of its own."""
+    """Share of each class held out for testing if the source has no test split of its own."""
     train_on_all: bool = False
-    """Train on the test split too (the chapter's flower GAN does); the test split stays what it is."""
+    """Train on the test split too (as the chapter's flower GAN does); the test split is unchanged."""
     streaming: bool = False
-    """Leave the training images on disk and bring them to the device while it computes: for sets that do not fit.
-    Needs pip install "jaxgen[stream]"; changes no number."""
+    """Keep the training images on disk and load them while the device computes, for data sets that do not fit.
+    Needs pip install "jaxgen[stream]"; does not affect results."""
     skip_broken: bool = False
-    """folder: leave out files that cannot be read instead of refusing."""
+    """folder: skip unreadable files instead of failing."""
     count: int = 5000
-    """petals: flowers drawn, train and test together."""
+    """petals: number of flowers drawn, train and test together."""
     seed: int = 0
-    """petals: key they are drawn from."""
+    """petals: random seed of the flowers."""
 
 
 def validate(settings: DataSettings) -> None:
-    """Refuses wrong settings with a `SettingError`, before any work."""
+    """Raise `SettingError` for invalid settings, before any work."""
     if settings.size is not None and not 8 <= settings.size <= 1024:
         refuse("data.size", settings.size, "8 to 1024")
     if not 0 < settings.test_fraction < 1:
@@ -87,7 +87,7 @@ def _validate_name(settings: DataSettings) -> None:
 
 
 def load(source: str | DataSettings, *, on_device: bool = True, **settings: Any) -> Dataset:
-    """The images of a source, as arrays on the default device, or in the host's memory.
+    """Load the images of a source as arrays on the default device or in host memory.
 
     `source` is a name (digits, petals, mnist, ...) with the fields of `DataSettings` as keywords, or a `DataSettings`.
     """
@@ -117,10 +117,10 @@ def from_arrays(
     class_names: Sequence[str] | None = None,
     on_device: bool = True,
 ) -> Dataset:
-    """A data set of one's own arrays: `train` and `test` are (images, labels) pairs, or images alone.
+    """A data set from your own arrays: `train` and `test` are (images, labels) pairs or images alone.
 
     Images are (N, H, W) or (N, H, W, C) with C 1 or 3: bytes, or floats in [0, 1], which are rounded to 256 levels.
-    Labels are integers from 0. A `SettingError` says in one line what does not fit.
+    Labels are integers from 0. Raises a one-line `SettingError` for anything that does not fit.
     """
     from jaxgen.data.arrays import dataset_of
 
@@ -155,7 +155,7 @@ def _stream(settings: DataSettings) -> Dataset:
 
 def _load(settings: DataSettings) -> Dataset:
     source, size, fraction = settings.source, settings.size, settings.test_fraction
-    path = settings.path or Path()  # `validate` has seen that it is given where it is needed
+    path = settings.path or Path()  # `validate` ensures that it is set where needed
     if source == "digits":
         from jaxgen.data import digits
 

@@ -1,4 +1,4 @@
-"""Arrays of a person's own as a data set, checked in one line each."""
+"""User-supplied arrays as a data set, with one-line errors."""
 
 import hashlib
 from collections.abc import Sequence

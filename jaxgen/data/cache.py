@@ -1,7 +1,7 @@
-"""Decoded images kept as plain arrays, so that only the first start on a data set decodes it.
+"""Decoded images cached as plain arrays, so that a data set is decoded only once.
 
-One `.npz` a split, written under a temporary name and renamed, read without pickle, and believed only if the SHA-256
-inside fits what was read. A damaged file is reported and built again; a disk that refuses the cache costs a warning.
+One `.npz` per split, written under a temporary name and renamed, read without pickle, and trusted only if the SHA-256
+inside matches. A damaged file is reported and rebuilt; if the cache cannot be written, there is a warning.
 """
 
 import hashlib
@@ -18,16 +18,16 @@ import numpy as np
 from jaxgen.data.dataset import Dataset, Split
 from jaxgen.errors import warn
 
-FORMAT = 1  # raised when the files mean something else; older ones are then built again
+FORMAT = 1  # incremented when the format changes; older files are then rebuilt
 SPLITS = ("train", "test")
 
 
 def cached(stem: str, key: Mapping[str, Any], beside: Path | None, build: Callable[[], Dataset]) -> Dataset:
-    """The data set `build` returns, from the cache if one with this `key` is there and sound.
+    """The data set that `build` returns, from the cache if it holds a valid one with this `key`.
 
     stem: start of the file names, one for each choice of settings.
-    key: what the pixels depend on (JSON values); a file with another key is built again and replaced.
-    beside: the folder the images come from, None where they come with a package.
+    key: everything the pixels depend on (JSON values); a file with another key is rebuilt and replaced.
+    beside: the folder the images come from, None if they come with a package.
     """
     full_key = json.loads(json.dumps({"format": FORMAT, **key}))
     for folder in folders(beside):
@@ -40,9 +40,9 @@ def cached(stem: str, key: Mapping[str, Any], beside: Path | None, build: Callab
 
 
 def mapped(stem: str, key: Mapping[str, Any], beside: Path | None) -> Dataset | None:
-    """The data set of this `key` in the cache, its arrays mapped into memory rather than read; None if there is none.
+    """The cached data set for this `key`, its arrays memory-mapped rather than read; None if there is none.
 
-    Pages are read when they are looked at, so their checksum is not compared.
+    Pages are read on access, so their checksum is not verified.
     """
     full_key = json.loads(json.dumps({"format": FORMAT, **key}))
     for folder in folders(beside):
@@ -63,7 +63,7 @@ def _map_split(path: Path, key: dict[str, Any]) -> tuple[Split, dict[str, Any]]:
         raise ValueError("another key")
     with zipfile.ZipFile(path) as archive, open(path, "rb") as file:
         place = archive.getinfo("images.npy").header_offset
-        file.seek(place + 26)  # the lengths of the name and of the extra field, behind which the array lies
+        file.seek(place + 26)  # the lengths of the name and the extra field, which precede the array
         name, extra = np.frombuffer(file.read(4), "<u2")
         file.seek(place + 30 + int(name) + int(extra))
         np.lib.format.read_magic(file)
@@ -73,16 +73,16 @@ def _map_split(path: Path, key: dict[str, Any]) -> tuple[Split, dict[str, Any]]:
 
 
 def content_version(train: Split, test: Split) -> str:
-    """A version that changes with any pixel, label or place in the split: 12 hexadecimal digits."""
+    """A version that changes with any pixel, label or position in the split: 12 hexadecimal digits."""
     return hashlib.sha256(_digest(train) + _digest(test)).hexdigest()[:12]
 
 
 def folders(beside: Path | None) -> list[Path]:
-    """Where cache files may lie, best first: `.jaxgen` beside the images, then in the user's cache folder."""
+    """Possible folders for cache files, best first: `.jaxgen` beside the images, then the user's cache folder."""
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgen" / "data"
     if beside is None:
         return [user]
-    # Two folders of one name must not share files in the user's cache.
+    # Two folders with the same name must not share files in the user's cache.
     place = hashlib.sha256(os.fsencode(beside.resolve())).hexdigest()[:12]
     return [beside / ".jaxgen", user / place]
 
@@ -92,7 +92,7 @@ def _path(folder: Path, stem: str, split: str) -> Path:
 
 
 def _read(folder: Path, stem: str, key: dict[str, Any]) -> Dataset | None:
-    """The data set cached in `folder`, None if it is not there, of another key, or damaged (which is reported)."""
+    """The data set cached in `folder`, None if missing, for another key, or damaged (which is reported)."""
     splits = {}
     for name in SPLITS:
         path = _path(folder, stem, name)
@@ -100,7 +100,7 @@ def _read(folder: Path, stem: str, key: dict[str, Any]) -> Dataset | None:
             split, header = _read_split(path)
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             return None
-        except Exception as error:  # whatever zip, JSON or NumPy say of a file that is not what was written
+        except Exception as error:  # zip, JSON and NumPy raise many errors for damaged files
             warn(f"the cache {path} is damaged ({type(error).__name__}) and is built again")
             return None
         if header["key"] != key or header["split"] != name:
@@ -128,7 +128,7 @@ def _digest(split: Split, header: bytes = b"") -> bytes:
 
 
 def _write(dataset: Dataset, stem: str, key: dict[str, Any], beside: Path | None) -> None:
-    """Writes both splits into the first folder that takes them; warns if none does."""
+    """Write both splits to the first writable folder; warn if there is none."""
     for folder in folders(beside):
         try:
             for name in SPLITS:

@@ -1,4 +1,4 @@
-"""The type of every data source: images as bytes, with labels, a train and a test split."""
+"""The type of every data source: uint8 images with labels, in a train and a test split."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ __all__ = ["Dataset", "Split"]
 
 
 def check_split(split: Any) -> None:
-    """Raises `ValueError` unless `images` are uint8 (N, H, W, C) and `labels` int32 (N,), -1 where there are none."""
+    """Raise `ValueError` unless `images` are uint8 (N, H, W, C) and `labels` int32 (N,), -1 if unlabeled."""
     images, labels = split.images, split.labels
     if images.dtype != np.uint8 or images.ndim != 4:
         raise ValueError(f"images must be uint8 (N, H, W, C), got {images.dtype} {images.shape}")
@@ -30,7 +30,7 @@ class Dataset:
     test: Split
     class_names: tuple[str, ...]
     settings: Any = None
-    """The `DataSettings` it was loaded by; None for arrays of a person's own."""
+    """The `DataSettings` it was loaded with; None for user-supplied arrays."""
 
     def __post_init__(self) -> None:
         check_split(self.train)

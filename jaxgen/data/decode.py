@@ -1,4 +1,4 @@
-"""Images of any kind brought to bytes: the pixel arithmetic that folders and TFDS sets share."""
+"""Conversion of images of any kind to bytes: the pixel arithmetic that folders and TFDS sets share."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def to_bytes(image: Image.Image, channels: int, size: int | None = None) -> np.ndarray:
     """uint8 (H, W, channels) of an image of any mode: one frame, on white where it is transparent.
 
-    channels: 1 for gray, 3 for RGB. size: height and width to squash it to, antialiased; None leaves it as it is.
-    Raises whatever Pillow does for damaged images, ValueError for pixels that have no range of bytes.
+    channels: 1 for gray, 3 for RGB. size: height and width to squash it to, antialiased; None keeps its size.
+    Raises whatever Pillow does for damaged images, ValueError for pixels without a byte range.
     """
     from PIL import Image
 

@@ -6,11 +6,11 @@ from jaxgen.data.cache import cached, content_version
 from jaxgen.data.dataset import Dataset, Split
 from jaxgen.data.split import split_by_hash
 
-RECIPE = 1  # raised when the pixels drawn from the same digits would differ
+RECIPE = 1  # incremented when the pixels drawn from the same digits would change
 
 
 def load(size: int, test_fraction: float) -> Dataset:
-    """The digits as uint8 (N, size, size, 1), about 20/28 of the side taken by the digit's box as in MNIST."""
+    """The digits as uint8 (N, size, size, 1), with the digit's box filling about 20/28 of the side, as in MNIST."""
     stem = f"digits-{size}-{test_fraction}"
     return cached(stem, {"recipe": RECIPE}, None, lambda: _build(size, test_fraction))
 

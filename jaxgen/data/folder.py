@@ -1,4 +1,4 @@
-"""A folder of images with one subfolder a class, such as the Kaggle flowers."""
+"""A folder of images with one subfolder per class, such as the Kaggle flowers."""
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ SHOWN = 5  # broken files named in a message
 def load(path: Path, size: int, test_fraction: float, skip_broken: bool) -> Dataset:
     """The images below `path`, squashed to uint8 (N, size, size, 3); the subfolders' sorted names are the classes.
 
-    The split depends on the files' names only. Broken files are an error that lists them, or left out on request.
+    The split depends on the files' names only. Broken files raise an error that lists them, or are skipped on request.
     """
     classes, listing = _list(path)
     key = {"files": listing, "skip_broken": skip_broken}
@@ -32,7 +32,7 @@ def load(path: Path, size: int, test_fraction: float, skip_broken: bool) -> Data
 
 
 def stream(path: Path, size: int, test_fraction: float) -> Dataset:
-    """The same, but training images are decoded when they are asked for, again each time."""
+    """The same, but training images are decoded on demand, each time they are read."""
     classes, _ = _list(path)
     files = [file for members in classes.values() for file in members]
     labels = np.repeat(np.arange(len(classes), dtype=np.int32), [len(members) for members in classes.values()])
@@ -77,7 +77,7 @@ def find_images(path: Path) -> dict[str, list[Path]]:
 
 
 def _is_class(entry: Path, path: Path) -> bool:
-    """A visible folder, and no link back to the folder it is in or above."""
+    """Whether `entry` is a visible folder that does not link back to the folder it is in or above."""
     hidden = entry.name.startswith(".")
     return not hidden and entry.is_dir() and not path.resolve().is_relative_to(entry.resolve())
 
@@ -126,7 +126,7 @@ def _build(path: Path, classes: dict[str, list[Path]], size: int, test_fraction:
 
 
 def _decode(files: list[Path], size: int) -> tuple[np.ndarray, dict[Path, str]]:
-    """uint8 (N, size, size, 3), and why a file could not be read for those that could not (their rows are black)."""
+    """uint8 (N, size, size, 3), and the error of each unreadable file (its row is black)."""
     from PIL import Image
 
     images = np.zeros((len(files), size, size, 3), np.uint8)
@@ -151,12 +151,12 @@ def _read(file: Path, size: int) -> np.ndarray:
     from PIL import Image, ImageOps
 
     with Image.open(file) as image:
-        image.draft("RGB", (2 * size, 2 * size))  # a large JPEG at a fraction of its size, at least twice the target
+        image.draft("RGB", (2 * size, 2 * size))  # decode a large JPEG at a reduced size, at least twice the target
         return to_bytes(ImageOps.exif_transpose(image), 3, size)
 
 
 def _report(path: Path, broken: dict[Path, str], count: int, skip_broken: bool) -> None:
-    """Names the first broken files: in a warning if they may be skipped, else in the error."""
+    """Name the first broken files, in a warning if they may be skipped, else in the error."""
     named = "; ".join(f"{_name(file)} ({reason})" for file, reason in list(broken.items())[:SHOWN])
     more = f"; and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
     message = f"{len(broken)} of {count} images in {path} cannot be read: {named}{more}"

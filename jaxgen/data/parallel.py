@@ -10,11 +10,11 @@ R = TypeVar("R")
 
 
 def map_threads(function: Callable[[T], R], items: Sequence[T], what: str, threads: int | None = None) -> Iterator[R]:
-    """`function` of every item in order; the bar on stderr says `what` is done, and shows on terminals only."""
+    """`function` of every item, in order, with a progress bar labeled `what` on stderr (terminals only)."""
     from tqdm import tqdm
 
     pool = ThreadPoolExecutor(threads or os.cpu_count())
     try:
         yield from tqdm(pool.map(function, items), desc=what, total=len(items), disable=None, leave=False)
-    finally:  # also when the reader stops early: what has not begun never does
+    finally:  # also if the reader stops early: pending items never start
         pool.shutdown(cancel_futures=True)

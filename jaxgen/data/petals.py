@@ -29,16 +29,16 @@ from jaxgen.data.petals_shapes import (
 )
 from jaxgen.errors import check_at_least, refuse
 
-VERSION = "1"  # of the snapshot: raised whenever a pixel of it would change
-BATCH = 32  # flowers of one class drawn at once, of up to 80x80 pixels; fewer of larger ones: bounds the memory
-OTHERS = 4  # blossoms about the first, at most
+VERSION = "1"  # of the drawing: incremented whenever a pixel of it would change
+BATCH = 32  # flowers of one class drawn at once, up to 80x80 pixels; fewer if larger, to bound memory
+OTHERS = 4  # maximum number of blossoms around the first
 
 
 class Species(NamedTuple):
-    """How a flower stands in its picture; lengths in half widths of the picture, angles in radians."""
+    """Geometry of a flower in its picture; lengths in half widths of the picture, angles in radians."""
 
     radius: tuple[float, float]
-    others: float  # chance of each further blossom
+    others: float  # probability of each further blossom
     tilt: tuple[float, float]  # height of the blossom over its width, as seen
     lean: float  # greatest rotation
     stem: float  # half width of the stem of a blossom of radius 1
@@ -54,7 +54,7 @@ BLOSSOMS = {
 }
 CLASS_NAMES = tuple(BLOSSOMS)
 
-# Colors above, below, and of the spots of light in the blurred surroundings.
+# Colors above, below, and of the spots of light in the blurred background.
 SETTINGS = (
     ((0.1, 0.2, 0.07), (0.05, 0.1, 0.04), (0.3, 0.42, 0.16)),  # foliage in shade
     ((0.5, 0.66, 0.28), (0.22, 0.42, 0.12), (0.75, 0.8, 0.4)),  # sunny meadow
@@ -67,7 +67,7 @@ GREENS = ((0.24, 0.44, 0.14), (0.36, 0.52, 0.2), (0.16, 0.36, 0.16), (0.42, 0.5,
 
 
 class Stand(NamedTuple):
-    """Where the blossoms are, the first in front: every field one value a blossom."""
+    """Positions of the blossoms, the first in front; every field has one value per blossom."""
 
     x: Array
     y: Array
@@ -78,7 +78,7 @@ class Stand(NamedTuple):
 
 
 def stand(dice: Dice, species: Species) -> Stand:
-    """One large blossom near the middle and up to `OTHERS` small ones about it."""
+    """One large blossom near the middle and up to `OTHERS` small ones around it."""
     radius = dice(*species.radius)
     return Stand(
         x=jnp.append(dice(-0.22, 0.22), dice(-0.95, 0.95, (OTHERS,))),
@@ -115,7 +115,7 @@ def surroundings(dice: Dice, x: Array, y: Array) -> Array:
 
 
 def greenery(dice: Dice, x: Array, y: Array, at: Stand, species: Species) -> Paint:
-    """Stems down from all blossoms, and two leaves at the first one's."""
+    """Stems below all blossoms, and two leaves on the first one's."""
     green, bend, soft = dice.color(GREENS), dice(-0.3, 0.3), 3.0 / len(x)
 
     def stem(soft: Array, at: Stand) -> Paint:
@@ -143,7 +143,7 @@ def greenery(dice: Dice, x: Array, y: Array, at: Stand, species: Species) -> Pai
 
 
 def look(x: Array, y: Array, at: Stand) -> View:
-    """How the pixels see two layers of blossoms (2, S, S): the others, each pixel the nearest, and the first."""
+    """Views of two layers of blossoms (2, S, S): the nearest of the others at each pixel, and the first."""
 
     def view(at: Stand) -> View:
         dx, dy, cos, sin = x - at.x, y - at.y, jnp.cos(at.angle), jnp.sin(at.angle)
@@ -168,7 +168,7 @@ def blossom_layers(blossom: Callable[[Dice, View], Paint], key: Array, view: Vie
 
 
 def draw(key: Array, label: Array | int, size: int) -> Array:
-    """One flower of class `label`, (size, size, 3) in [0, 1]. Under vmap keep `label` common: one class is computed."""
+    """One flower of class `label`, (size, size, 3) in [0, 1]; keep `label` out of a vmap to compute one class only."""
     dice, blossom_key = Dice(key, 400), jax.random.fold_in(key, 1)
     line = (jnp.arange(size, dtype=jnp.float32) + 0.5) * (2.0 / size) - 1.0
     x, y = jnp.meshgrid(line, -line)
@@ -190,7 +190,7 @@ def draw(key: Array, label: Array | int, size: int) -> Array:
 
 
 def batch_size(size: int) -> int:
-    """How many flowers are drawn at once."""
+    """Number of flowers drawn at once."""
     return max(1, min(BATCH, BATCH * 80 * 80 // (size * size)))
 
 
@@ -204,11 +204,11 @@ def draw_batch(root: Array, label: Array, first: Array, size: int) -> Array:
 
 
 def load(count: int, size: int, test_fraction: float, seed: int) -> Dataset:
-    """`count` flowers of `size` x `size` pixels, the last `test_fraction` of them for the test.
+    """`count` flowers of `size` x `size` pixels, the last `test_fraction` of them for testing.
 
     Flower i has class i mod 5, so both splits are balanced, and depends on `seed`, `size` and i only; another `size`
     shows the same flower. 5,000 of 80x80 take about 12 s on two cores, half of it to compile.
-    Raises `SettingError` for a setting that is not allowed.
+    Raises `SettingError` for an invalid setting.
     """
     check_at_least("data.count", count, 2)
     check_at_least("data.size", size, 8)

@@ -17,7 +17,7 @@ Color = tuple[float, float, float]  # red, green, blue in [0, 1]
 
 
 class View(NamedTuple):
-    """Where each pixel is (S, S), in coordinates in which the blossom is centered and about one unit in radius.
+    """Pixel coordinates (S, S), with the blossom at the origin and about one unit in radius.
 
     `soft` is the width of an edge in those units: one pixel if sharp, more if blurred, so no edge is aliased.
     """
@@ -35,9 +35,9 @@ class Paint(NamedTuple):
 
 
 class Dice:
-    """Uniform numbers from one key, handed out in the order in which they are asked for.
+    """Uniform random numbers from one key, handed out in the order requested.
 
-    One draw for all of them, because XLA takes seconds to compile dozens of small ones.
+    All come from one draw, because XLA takes seconds to compile dozens of small ones.
     """
 
     def __init__(self, key: Array, count: int):
@@ -50,7 +50,7 @@ class Dice:
         return low + (high - low) * numbers
 
     def whole(self, low: int, high: int) -> Array:
-        """A whole number from `low` to `high` - 1, as a float."""
+        """An integer from `low` to `high` - 1, as a float."""
         return jnp.floor(self(low, high))
 
     def row(self, table: Sequence[Any]) -> Array:
@@ -73,7 +73,7 @@ def mix(a: Array, b: Array, weight: Array) -> Array:
 
 
 def ramp(x: Array, start: Number, end: Number) -> Array:
-    """Rises smoothly from 0 at `start` to 1 at `end`; falls where end < start."""
+    """Smooth rise from 0 at `start` to 1 at `end`; a fall if end < start."""
     t = jnp.clip((x - start) / (end - start), 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
 
@@ -88,7 +88,7 @@ def length(u: Array, v: Array) -> Array:
 
 
 def angle(u: Array, v: Array) -> Array:
-    """atan2(v, u) to 2e-6 by a minimax polynomial: XLA's, one library call a pixel, takes 25 times as long on a CPU."""
+    """atan2(v, u) to 2e-6 by a minimax polynomial: XLA's, a library call per pixel, takes 25 times as long on a CPU."""
     a, b = jnp.abs(u), jnp.abs(v)
     t = jnp.minimum(a, b) / jnp.maximum(jnp.maximum(a, b), 1e-9)
     series = jnp.zeros_like(t)
@@ -114,7 +114,7 @@ def over(top: Paint, bottom: Paint) -> Paint:
 
 
 def pile(layer: Callable[..., Paint], parts: tuple[Array, ...], bottom: Paint | None = None, *, like: Array) -> Paint:
-    """Lays `layer(*part)` over `bottom` (or nothing) for each part, a row of all `parts`; the last one is on top.
+    """Lay `layer(*part)` over `bottom` (or nothing) for each part, a row of all `parts`; the last one is on top.
 
     `like` (S, S) is any grid. A scan, because XLA takes a minute to compile the layers written out one by one.
     """
@@ -124,7 +124,7 @@ def pile(layer: Callable[..., Paint], parts: tuple[Array, ...], bottom: Paint | 
 
 
 class Petal(NamedTuple):
-    """For each pixel (S, S) the frame of its petal, and in what this petal differs from the others."""
+    """For each pixel (S, S), the frame of its petal and the petal's individual variations."""
 
     along: Array
     across: Array
@@ -134,10 +134,10 @@ class Petal(NamedTuple):
 
 
 def petals(seed: Array, u: Array, v: Array, count: Number, turn: Number) -> Petal:
-    """Folds the plane into `count` sectors, turned by `turn` sectors; `seed` in [0, 1) makes the differences."""
+    """Fold the plane into `count` sectors, turned by `turn` sectors; `seed` in [0, 1) sets the variations."""
     sectors = angle(u, v) * (count / (2 * jnp.pi)) + turn
     index = jnp.round(sectors)
-    # An integer hash of the petal's number, 10 bits a difference: a table would cost a gather a pixel.
+    # An integer hash of the petal's number, 10 bits per variation: a table would cost a gather per pixel.
     name = index - count * jnp.floor(index / count) + jnp.floor(seed * 2.0**20)
     bits = name.astype(jnp.uint32) * jnp.uint32(0x9E3779B1)
     bits = (bits ^ (bits >> 15)) * jnp.uint32(0x85EBCA77)
@@ -147,7 +147,7 @@ def petals(seed: Array, u: Array, v: Array, count: Number, turn: Number) -> Peta
 
 
 class Ray(NamedTuple):
-    """The long petals of a ring: how many, their half width, how round (2 pointed, 7 round), and two colors."""
+    """The long petals of a ring: their number, half width, roundness (2 pointed, 7 round), and two colors."""
 
     number: Number
     width: Number
@@ -174,7 +174,7 @@ def leaf_cover(t: Array, across: Array, half: Array, soft: Number) -> Array:
 
 
 def florets(view: View, radius: Array, spirals: tuple[int, int], rim: Array, heart: Array) -> Paint:
-    """A domed disc of florets, which stand where two families of spirals cross (phyllotaxis)."""
+    """A domed disc of florets, placed where two families of spirals cross (phyllotaxis)."""
     r, around = length(view.u, view.v) / radius, angle(view.u, view.v)
     winding = jnp.log(r + 0.08)
     dots = cosine(spirals[0] * (around + 1.3 * winding)) * cosine(spirals[1] * (around - 0.8 * winding))
@@ -185,7 +185,7 @@ def florets(view: View, radius: Array, spirals: tuple[int, int], rim: Array, hea
 
 
 def daisy(dice: Dice, view: View) -> Paint:
-    """Many narrow round petals, white or pale, in two rings about a yellow button."""
+    """Many narrow round petals, white or pale, in two rings around a yellow button."""
     tip = dice.color(((0.98, 0.98, 0.96), (0.97, 0.97, 1.0), (1.0, 0.98, 0.9), (0.98, 0.78, 0.88), (0.84, 0.76, 0.97)))
     count, radius = dice.whole(11, 20), dice(0.24, 0.34)
     ray = Ray(count, dice(1.9, 2.7) / count, 7, tip * color(0.86, 0.88, 0.86), tip)
@@ -198,7 +198,7 @@ def daisy(dice: Dice, view: View) -> Paint:
 
 
 def dandelion(dice: Dice, view: View) -> Paint:
-    """A ball of seeds: a see-through globe of fine threads that end in white stars, about a brown core."""
+    """A ball of seeds: a see-through globe of fine threads that end in white stars, around a brown core."""
     white = dice.color(((0.97, 0.97, 0.95), (0.92, 0.95, 0.97), (0.98, 0.93, 0.82), (0.86, 0.9, 0.84)))
     u, v, soft = view
     r = length(u, v)
@@ -223,7 +223,7 @@ def dandelion(dice: Dice, view: View) -> Paint:
 
 
 def rose(dice: Dice, view: View) -> Paint:
-    """Broad petals folded in rings about a spiral heart, each with a bright lip and its neighbor's shadow."""
+    """Broad petals folded in rings around a spiral heart, each with a bright lip and its neighbor's shadow."""
     reds = ((0.85, 0.06, 0.12), (0.72, 0.02, 0.1), (0.98, 0.5, 0.62), (0.95, 0.25, 0.45), (1.0, 0.7, 0.55))
     outside = dice.color((*reds, (0.98, 0.93, 0.86), (0.99, 0.82, 0.4)))
     deep = outside**2 * color(0.75, 0.5, 0.55)
@@ -248,7 +248,7 @@ def rose(dice: Dice, view: View) -> Paint:
 
 
 def sunflower(dice: Dice, view: View) -> Paint:
-    """Pointed petals from yellow to rust in three rings about a large dark disc of seeds."""
+    """Pointed petals from yellow to rust in three rings around a large dark disc of seeds."""
     yellows = ((1.0, 0.83, 0.08), (1.0, 0.77, 0.02), (1.0, 0.9, 0.25), (1.0, 0.85, 0.12), (0.99, 0.66, 0.05))
     tip = dice.color((*yellows, (0.9, 0.4, 0.08)))
     brown = dice.color(((0.2, 0.1, 0.04), (0.33, 0.19, 0.06), (0.3, 0.3, 0.1), (0.12, 0.06, 0.05)))

@@ -1,4 +1,4 @@
-"""First-time preparation of a TFDS set: the one thing that needs TensorFlow and the network."""
+"""First-time preparation of a TFDS set: the only step that needs TensorFlow and the network."""
 
 import contextlib
 import functools
@@ -22,7 +22,7 @@ RETRIES = 2
 
 
 def check_known(name: str) -> None:
-    """Refuses a name TFDS does not know, with the nearest it does."""
+    """Refuse a name unknown to TFDS, suggesting the nearest one."""
     import tensorflow_datasets as tfds
 
     known = tfds.list_builders(with_community_datasets=False)
@@ -31,16 +31,16 @@ def check_known(name: str) -> None:
 
 
 def prepare(name: str, data_dir: Path) -> Path:
-    """Downloads the set and writes it below `data_dir`; returns its folder.
+    """Download the set and write it below `data_dir`; return its folder.
 
-    TFDS works in a folder of another name and renames it when done, so that half a preparation is never found.
+    TFDS works in a folder with another name and renames it when done, so that an incomplete set is never found.
     Raises UserError, one line with both remedies, if TensorFlow or the network is missing.
     """
     check_known(name)
     if importlib.util.find_spec("tensorflow") is None:
         raise _cannot(name, data_dir, "TensorFlow is not installed")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it tells of every repetition
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it reports every retry
     import tensorflow_datasets as tfds
 
     config = tfds.download.DownloadConfig(try_download_gcs=False)
@@ -52,7 +52,7 @@ def prepare(name: str, data_dir: Path) -> Path:
             builder.download_and_prepare(download_config=config)
     except SettingError:
         raise
-    except Exception as error:  # requests', TensorFlow's, TFDS's own: the person needs the reason, not the trace
+    except Exception as error:  # from requests, TensorFlow or TFDS: the user needs the reason, not the trace
         raise _cannot(name, data_dir, _reason(error)) from error
     return Path(builder.data_path)
 
@@ -76,7 +76,7 @@ def _reason(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _impatient() -> Iterator[None]:
-    """Gives TFDS's downloads time limits: it sets none, and repeats a refused connection for minutes."""
+    """Set time limits for TFDS's downloads: it has none, and retries a refused connection for minutes."""
     import requests
     from tensorflow_datasets.core.download import downloader
 

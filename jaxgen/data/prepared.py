@@ -1,4 +1,4 @@
-"""Where TFDS sets lie on disk: found by listing directories, without TFDS."""
+"""Locations of TFDS sets on disk, found by listing directories, without TFDS."""
 
 import json
 import re
@@ -12,16 +12,16 @@ NAME = re.compile(r"(?P<set>[a-z0-9_]+)(/(?P<config>[\w.\-+]+))?(:(?P<version>\d
 
 
 def unknown(name: str, known: Iterable[str]) -> SettingError:
-    """Refuses a source, with the nearest one of ours and of the `known` sets."""
+    """The error for an unknown source, suggesting the nearest of ours and of the `known` sets."""
     ours = ("digits", "petals", "folder", "rda")
     close = nearest(re.split("[/:]", name.lower())[0], (*ours, *known))
     return SettingError(f"data.source = {name!r} is not allowed: {', '.join(ours)}, or a TFDS set's name{close}")
 
 
 def find_prepared(name: str, data_dir: Path) -> Path | None:
-    """The folder of the pinned, else of the highest complete version, None if there is none.
+    """The folder of the pinned version, else of the highest complete one; None if there is none.
 
-    Raises UserError if there are only incomplete ones: TFDS would take such a folder for complete.
+    Raises UserError if all are incomplete: TFDS would take such a folder for complete.
     """
     match = NAME.fullmatch(name)
     if match is None:
@@ -45,7 +45,7 @@ def _is_version(path: Path) -> bool:
 
 
 def _default_config(base: Path) -> str:
-    """The configuration TFDS noted as the default of a set that has several, else the empty string."""
+    """The configuration TFDS recorded as the default of a set with several, else the empty string."""
     try:
         return json.loads((base / ".config" / "metadata.json").read_text(encoding="utf-8"))["default_config_name"]
     except (OSError, ValueError, KeyError):
@@ -53,7 +53,7 @@ def _default_config(base: Path) -> str:
 
 
 def _missing_file(folder: Path) -> str | None:
-    """Name of the first file a version lacks."""
+    """Name of the first file missing from a version."""
     for name in ("dataset_info.json", "features.json"):
         if not (folder / name).is_file():
             return name

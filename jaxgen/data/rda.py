@@ -50,7 +50,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of R classes rdata has no counterpart for
+            warnings.simplefilter("ignore")  # about R classes without a counterpart in rdata
             variables = rdata.read_rda(path)
     except Exception as error:  # rdata and the decompressors raise nearly anything for damaged files
         reason = shorten(str(error), 90) or type(error).__name__

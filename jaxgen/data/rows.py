@@ -1,4 +1,4 @@
-"""Images that stay where they are until they are looked at: splits that are read and decoded row by row."""
+"""Splits whose images stay on disk, read and decoded row by row on access."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from jaxgen.errors import SettingError, UserError
 
 Examples = tuple[np.ndarray, np.ndarray]
 Read = Callable[[Sequence[int]], Sequence[tuple[np.ndarray, int]]]
-"""Pixels and label of each of some rows."""
+"""Pixels and labels of the given rows."""
 
 
 class Column:
-    """One of a split's arrays, read where it is indexed: by an integer, a slice or an array of integers."""
+    """One array of a split, read when indexed by an integer, a slice or an array of integers."""
 
     def __init__(self, read: Callable[[np.ndarray], np.ndarray], shape: tuple[int, ...], dtype: Any) -> None:
         self._read, self.shape, self.dtype, self.ndim = read, shape, np.dtype(dtype), len(shape)
@@ -39,11 +39,11 @@ class StreamedSplit:
     images: Any
     labels: Any
     examples: Callable[[np.ndarray], Examples]
-    """Images and labels of some rows, read once for both; a `UserError` says what cannot be read."""
+    """Images and labels of the given rows, read together; a `UserError` names anything unreadable."""
 
 
 def of_arrays(split: Split) -> StreamedSplit:
-    """A split that fits into memory, as if it did not."""
+    """An in-memory split in the form of a streamed one."""
     images, labels = np.asarray(split.images), np.asarray(split.labels)
     return StreamedSplit(images, labels, lambda rows: (images[rows], labels[rows]))
 
@@ -56,7 +56,7 @@ def of_reader(read: Read, count: int, place: str) -> StreamedSplit:
             found = read(rows.tolist())
         except UserError:
             raise
-        except Exception as error:  # every reader and decoder has its own for damaged bytes
+        except Exception as error:  # every reader and decoder raises its own errors for damaged bytes
             reason = shorten(str(error), 90) or type(error).__name__
             raise UserError(f"{place} cannot be read, in rows {rows.min()} to {rows.max()}: {reason}") from error
         other = next((pixels.shape for pixels, _ in found if pixels.shape != shape), None) if shape else None

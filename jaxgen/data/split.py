@@ -12,8 +12,8 @@ from jaxgen.errors import UserError
 def split_by_hash(names: Sequence[str], labels: np.ndarray, test_fraction: float) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the train and of the test split, each in the order of the hash of the row's name.
 
-    Of every class the share `test_fraction` with the smallest hashes is tested on, at least one row and never all
-    (a class of one row is trained on). The order of `names` has no influence, and an added row moves at most a few.
+    In every class, the share `test_fraction` with the smallest hashes is for testing, at least one row and never all
+    (a class of one row is for training). The order of `names` does not matter, and an added row moves at most a few.
     """
     hashes = [hashlib.sha256(os.fsencode(name)).digest() for name in names]
     order = np.array(sorted(range(len(names)), key=hashes.__getitem__), dtype=np.int64)

@@ -19,13 +19,13 @@ from jaxgen.data.split import split_by_hash
 from jaxgen.errors import SettingError, UserError
 
 CHUNK = 512  # records read and decoded at a time
-SMALL = 4096  # bytes of an encoded image below which threads cost more than they bring (they wait for each other)
+SMALL = 4096  # bytes of an encoded image below which threads cost more than they gain (they wait for each other)
 
 
 def load(name: str, data_dir: Path, size: int | None, test_fraction: float) -> Dataset:
-    """The set `name` (`set`, `set/config`, with `:x.y.z` to pin a version), prepared first where it is not yet.
+    """The set `name` (`set`, `set/config`, with `:x.y.z` to pin a version), prepared first if necessary.
 
-    Tested on are the rows of its test split, else of its validation split, else a share of the train split.
+    For testing: its test split, else its validation split, else a share of its train split.
     """
     folder = find_prepared(name, data_dir)
     if folder is None:
@@ -51,7 +51,7 @@ def _cache_name(
 
 
 def stream(name: str, data_dir: Path, size: int | None, test_fraction: float) -> Dataset:
-    """The same with a training split that stays on disk; only the images to test on are decoded at once."""
+    """The same, but the training split stays on disk; only the test images are decoded right away."""
     folder = find_prepared(name, data_dir)
     if folder is None:
         from jaxgen.data.prepare import prepare
@@ -63,7 +63,7 @@ def stream(name: str, data_dir: Path, size: int | None, test_fraction: float) ->
     sizes = hashlib.sha256(repr((stamps, size, None if len(files) == 2 else test_fraction)).encode()).hexdigest()[:12]
     version = folder.name if len(files) == 2 and size is None else f"{folder.name}-{sizes}"
     known = mapped(*_cache_name(base, folder, files, size, test_fraction), data_dir)
-    if known is not None:  # decoded before: its pages are read as they are needed
+    if known is not None:  # already decoded: its pages are read as needed
         return Dataset(known.name, version, rows_lib.of_arrays(known.train), known.test, known.class_names)
     import tensorflow_datasets as tfds
 
@@ -96,7 +96,7 @@ def _labels(records: Any, rows: range, label: str) -> np.ndarray:
 
 
 def _splits(name: str, folder: Path) -> dict[str, list[Path]]:
-    """The train split and, if there is one, the split to test on, with their files."""
+    """The train split and the split for testing, if there is one, with their files."""
     files = shards(folder)
     if "train" not in files:
         raise SettingError(f"data.source = {name!r} has no train split (it has {', '.join(files)})")
@@ -158,7 +158,7 @@ def _decoder(image: str, label: str, channels: int, size: int | None) -> Decoder
 
 
 def _decode_split(name: str, builder: Any, split: str, decode: Decoder) -> Split:
-    """All images of a split; what cannot be read is a UserError."""
+    """All images of a split; an unreadable one raises a UserError."""
     try:
         records = _records(builder, split)
         count, promised = len(records), builder.info.splits[split].num_examples
@@ -169,7 +169,7 @@ def _decode_split(name: str, builder: Any, split: str, decode: Decoder) -> Split
         raise
     except MemoryError as error:
         raise UserError(f"{name} does not fit into memory ({error}): try a smaller --data.size") from error
-    except Exception as error:  # array_record, protobuf and Pillow each have their own for damaged bytes
+    except Exception as error:  # array_record, protobuf and Pillow each raise their own errors for damaged bytes
         reason = shorten(str(error), 90) or type(error).__name__
         path = builder.data_path
         raise UserError(
@@ -218,7 +218,7 @@ def _records(builder: Any, split: str) -> Any:
 
 
 def has_array_record() -> bool:
-    """Whether files of the format array_record can be read and written; without, sets are stored as TFRecord."""
+    """Whether array_record files can be read and written; otherwise sets are stored as TFRecord."""
     return importlib.util.find_spec("array_record") is not None
 
 

@@ -1,4 +1,4 @@
-"""TFRecord files without TensorFlow: what `tfds.load` leaves in a data directory."""
+"""TFRecord files, as `tfds.load` writes them to a data directory, read without TensorFlow."""
 
 import mmap
 import struct
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 class TFRecords:
-    """Random access to the records of some files, as `tfds.data_source` gives it for array_record.
+    """Random access to the records of some files, like `tfds.data_source` for array_record.
 
     A record is its length (8 bytes, little-endian), a checksum (4), the data, and a checksum (4). The checksums are
-    not looked at: the images inside carry their own.
+    not verified: the images inside carry their own.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:

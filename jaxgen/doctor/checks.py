@@ -1,4 +1,4 @@
-"""A known-answer test, and how it is run: whatever goes wrong in one is its result."""
+"""Known-answer tests and how to run them: anything that goes wrong in one becomes its result."""
 
 import math
 import time
@@ -13,28 +13,28 @@ from jaxgen.doctor.results import Result, Status
 
 
 class Check(NamedTuple):
-    """A computation whose answer is known."""
+    """A computation with a known answer."""
 
     name: str
     compares: str
-    """The computation, and the number of a published report, if there is one."""
+    """The computation, and the number of a published report, if any."""
     measure: Callable[[], float]
-    """Computes and returns the error."""
+    """Compute and return the error."""
     tolerance: float = 0.0
-    """Largest error that is right."""
+    """Largest acceptable error."""
     excuse: str = ""
-    """Why a wrong answer does not reach anything that jaxgen computes; such an answer is reported and passes."""
+    """Reason why a wrong answer does not affect anything jaxgen computes; it is then reported but passes."""
     slow: bool = False
-    """Only made when all are."""
+    """Run only with the full set."""
 
 
 def run(check: Check) -> Result:
-    """Its result; an exception is one, too."""
+    """The check's result; an exception becomes one, too."""
     began, error, note = time.perf_counter(), None, ""
     status: Status
     try:
         error = float(check.measure())
-        right = error <= check.tolerance  # not so if it is not a number
+        right = error <= check.tolerance  # false for NaN
         status = "ok" if right else "known" if check.excuse else "WRONG"
         note = "" if right else check.excuse
     except Exception as problem:
@@ -45,7 +45,7 @@ def run(check: Check) -> Result:
 
 
 def difference(computed: Any, true: Any) -> float:
-    """Largest difference in any array of two pytrees, over the largest number in it; inf where one is not finite.
+    """Largest difference in any array of two pytrees, relative to its largest entry; inf if one is not finite.
 
     A single wrong element counts in full, which a norm over many would hide. Integers and keys must be equal.
     """

@@ -1,4 +1,4 @@
-"""The installation that is tested: versions, processor, cores, caches, devices, flags."""
+"""The installation under test: versions, processor, cores, caches, devices, flags."""
 
 import os
 import platform

@@ -1,8 +1,8 @@
-"""Programs that some release of XLA or JAX has compiled into wrong numbers or a crash, in our own words.
+"""Programs that some release of XLA or JAX compiled into wrong numbers or a crash, rewritten by us.
 
 Each stands for a published report: jax and xla are issues of jax-ml/jax and openxla/xla, tensorflow of
-tensorflow/tensorflow. Left out are reports about freedoms that XLA takes with rounding and overflow on purpose (jax
-37919, xla 41579 and 42732), and about releases before jax 0.10.
+tensorflow/tensorflow. Reports about liberties that XLA takes with rounding and overflow on purpose (jax 37919, xla
+41579 and 42732), and about releases before jax 0.10, are left out.
 """
 
 import time

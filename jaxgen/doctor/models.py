@@ -1,8 +1,8 @@
-"""jaxgen's own steps, evaluations and likelihoods, by the compiled float32 program and in float64.
+"""jaxgen's own steps, evaluations and likelihoods: the compiled float32 programs against float64.
 
-At the sizes people use and with more than 32,768 rows. The parameters are random, not trained, and an optimizer's
-epsilon is large: its division by the size of a gradient would turn the rounding of the smallest ones into a difference
-of a whole step. Epsilon is an argument of the program, which is the one that trains.
+At realistic sizes and with more than 32,768 rows. The parameters are random, not trained, and the optimizer's epsilon
+is large: otherwise dividing by the size of a gradient would turn the rounding of the smallest ones into a difference of
+a whole step. Epsilon is an argument, so the program is the one used in training.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ MANY = 32_769
 """Rows, one more than defects have needed."""
 EPS = 1e-2
 SMALL = (8, 8, 1)
-"""Shape of images of which there are many."""
+"""Shape of images in checks with many rows."""
 FINE, COARSE = 2e-4, 5e-2
 """Tolerances. On jax 0.10.1 to 0.12 the nets for 28x28 and the DQN were off by at most 1.3e-5; the IWAE by 2.5e-4 (its
 loss is of sums of exponentials) and the GAN of many images by 1.3e-4 (means of gradients that nearly cancel), which
@@ -32,12 +32,12 @@ off by 1e-3 to 1."""
 
 
 def compiled(function: Callable[..., Any], *args: Any) -> Any:
-    """function(*args) as XLA compiles it."""
+    """function(*args) as compiled by XLA."""
     return jax.jit(function)(*args)
 
 
 def error(function: Callable[..., Any], *args: Any) -> float:
-    """`difference` of the compiled function and the one in float64."""
+    """`difference` between the compiled function and the one in float64."""
     return difference(jax.device_get(compiled(function, *args)), in_float64(function, *args))
 
 
@@ -48,7 +48,7 @@ def _images(count: int, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _filled(tree: Any) -> Any:
-    """Arrays of these shapes as an initialization would make them, without compiling one."""
+    """Arrays of these shapes like those of an initializer, without compiling one."""
     random = np.random.default_rng(0)
 
     def fill(leaf: Any) -> jax.Array:

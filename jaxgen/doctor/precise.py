@@ -1,7 +1,7 @@
-"""A function of float32 arrays computed again with every one of them a float64: what its numbers should have been.
+"""A float32 function recomputed with float64 arrays, as a reference for its numbers.
 
-The function is traced as it is, so that its draws are those of the float32 program (a float64 `jax.random.normal` draws
-others), and what was traced is evaluated under `jax.enable_x64` with 64 bits wherever it says 32.
+The function is traced unchanged, so that its draws are those of the float32 program (a float64 `jax.random.normal`
+draws others), and the trace is evaluated under `jax.enable_x64` with 64 bits in place of 32.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,11 +15,11 @@ from jax import lax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 _INLINED = ("jaxpr", "call_jaxpr", "fun_jaxpr")
-"""Parameters that hold the whole of an equation: of jit, of functions with derivatives of their own, of checkpoints."""
+"""Parameters that hold the whole program of an equation: of jit, custom derivatives and checkpoints."""
 
 
 _UNOPTIMIZED = {"xla_backend_optimization_level": 0}
-"""For the reference: compiled in half the time, and by other ways than what it is compared with."""
+"""For the reference: compiles in half the time, and by a different path from the program under test."""
 
 
 def in_float64(function: Callable[..., Any], *args: Any) -> Any:
@@ -54,7 +54,7 @@ def _evaluate(jaxpr: Jaxpr, constants: Sequence[Any], inputs: Sequence[Any]) -> 
     values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *inputs], strict=True))
 
     def read(variable: Any) -> Any:
-        if isinstance(variable, Literal):  # its own type: Python's numbers are of 64 bits here
+        if isinstance(variable, Literal):  # keep its own type: Python numbers have 64 bits here
             kind: Any = variable.aval
             return _widened(np.asarray(variable.val, kind.dtype))
         return values[variable]
@@ -81,7 +81,7 @@ def _outputs(equation: JaxprEqn, inputs: list[Any]) -> list[Any]:
             return list(lax.switch(inputs[0], [_closed(branch) for branch in params["branches"]], *inputs[1:]))
         case "bitcast_convert_type":
             return [_widened(primitive.bind(*map(_narrowed, inputs), **params))]
-        case "erf_inv":  # of a random float32: in the tails it magnifies that number's rounding ten-thousandfold
+        case "erf_inv":  # of a random float32: in the tails it amplifies that number's rounding ten-thousandfold
             return [primitive.bind(_widened(_narrowed(inputs[0])), **params)]
         case "scatter" | "scatter-add":  # their parameters hold the function of two elements, traced in float32
             keep = ("dimension_numbers", "indices_are_sorted", "unique_indices", "mode")
@@ -97,7 +97,7 @@ def _outputs(equation: JaxprEqn, inputs: list[Any]) -> list[Any]:
 
 
 def _scan(equation: JaxprEqn, inputs: list[Any]) -> list[Any]:
-    """Shapes tell what is carried: every x and y is longer by the axis that is scanned (names differ by version)."""
+    """A scan; carries are told apart by shape, as every x and y has the scanned axis, too (names differ by version)."""
     params = equation.params
     body, run = params["jaxpr"], _closed(params["jaxpr"])
     inner = body.jaxpr if isinstance(body, ClosedJaxpr) else body

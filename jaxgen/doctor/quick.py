@@ -1,6 +1,6 @@
-"""A second's worth of checks, made once for each jaxlib, processor and set of flags and then remembered.
+"""A second's worth of checks, run once for each jaxlib, processor and set of flags and then remembered.
 
-Only a right answer is remembered. A folder that cannot be written, or a file that was damaged, costs that second again.
+Only right answers are remembered. An unwritable folder or a damaged file costs that second again.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ CHECKS = (
 
 
 def once() -> None:
-    """Refuses an installation that computes wrong numbers, unless it is known to compute right; one line at most."""
+    """Check the installation unless it is known to be right; refuse one that computes wrong numbers, in one line."""
     memory = machine.cache_folder() / "doctor" / f"{_installation()}.json"
     try:
         if json.loads(memory.read_text(encoding="utf-8"))["right"] is True:

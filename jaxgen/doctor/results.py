@@ -20,7 +20,7 @@ class Result(NamedTuple):
 
 
 def passed(results: Sequence[Result]) -> bool:
-    """Is every one right, or excused?"""
+    """Whether every result is right or excused."""
     return all(result.status in ("ok", "known") for result in results)
 
 
@@ -32,7 +32,7 @@ def line(result: Result) -> str:
 
 
 def summary(results: Sequence[Result], seconds: float) -> str:
-    """How many of each status."""
+    """Counts of each status."""
     statuses = [result.status for result in results]
     counts = ", ".join(f"{statuses.count(status)} {status}" for status in ("ok", "known", "WRONG", "failed"))
     verdict = "this JAX computes right" if passed(results) else "do not trust what this JAX computes"

@@ -1,4 +1,4 @@
-"""All checks, in processes of their own, two at a time: a crash or a hang is the result of one check."""
+"""All checks, in separate processes, two at a time: a crash or a hang affects one check only."""
 
 import json
 import os
@@ -15,20 +15,20 @@ from typing import Any
 from jaxgen.doctor.results import Result
 
 PATIENCE = 600.0
-"""Seconds a check may take; the slowest takes half a minute on two cores that are free."""
+"""Time limit of a check in seconds; the slowest takes half a minute on two free cores."""
 COMMAND = (sys.executable, "-W", "ignore", "-m", "jaxgen.doctor.worker")
-"""Starts a worker."""
+"""Command that starts a worker."""
 
 
 class Crashed(Exception):
-    """A worker ended, or was ended, instead of answering; the message says how."""
+    """A worker ended, or was ended, without answering; the message says how."""
 
 
 class Worker:
-    """A process that answers names of checks with results; see `worker`."""
+    """A process that takes names of checks and returns results; see `worker`."""
 
     def __init__(self, command: Sequence[str] = COMMAND, patience: float = PATIENCE) -> None:
-        # a GPU's memory is not enough for two who each take three quarters of it; stored programs test nothing
+        # two workers cannot each take three quarters of a GPU's memory; cached programs test nothing
         settings = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JAX_ENABLE_COMPILATION_CACHE": "false"}
         self._patience = patience
         self._process = subprocess.Popen(
@@ -42,14 +42,14 @@ class Worker:
         self.hello = self._answer()
 
     def ask(self, name: str) -> Result:
-        """The result of the check of that name."""
+        """The result of the check called `name`."""
         assert self._process.stdin is not None
-        with suppress(OSError):  # it has ended: `_answer` says how
+        with suppress(OSError):  # it has ended: `_answer` reports how
             print(name, file=self._process.stdin, flush=True)
         return Result(**self._answer())
 
     def close(self) -> None:
-        """Ends the process."""
+        """End the process."""
         self._process.kill()
         self._process.communicate()
 
@@ -77,9 +77,9 @@ def run(
     start: Callable[[], Worker] = Worker,
     workers: int = 2,
 ) -> list[Result]:
-    """Results of the checks, with `full` of the slow ones too.
+    """Run the checks, with `full` the slow ones too, and return their results.
 
-    `begin` is called with what is tested, `report` with each result as soon as it is known.
+    `begin` is called with the installation under test, `report` with each result as soon as it is known.
     """
     first = start()
     begin(first.hello["head"])

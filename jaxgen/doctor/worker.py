@@ -1,6 +1,6 @@
-"""A process that runs checks by name: one that a check crashes takes nothing else with it.
+"""A process that runs checks by name; if a check crashes it, nothing else is lost.
 
-Reads names, a line each; answers each with a line of JSON, after a first line about the installation.
+Reads one name per line and answers each with a line of JSON, after a first line about the installation.
 """
 
 import json
@@ -9,9 +9,9 @@ import sys
 
 
 def main() -> None:
-    """Serves until its input ends."""
+    """Serve until the input ends."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # a library that prints does not print between answers
+    os.dup2(2, 1)  # keep whatever libraries print out of the answers
 
     from jaxgen.doctor import catalogue, checks, head
 

@@ -1,6 +1,6 @@
-"""Which examples step t sees: position follows from the step, so a resumed run sees what it would have seen.
+"""The examples of step t: a function of the step, so that a resumed run sees the same batches.
 
-The order of the data in epoch e is a permutation from `fold_in(key, e)`; each batch is the next piece of it.
+The order of the data in epoch e is a permutation from `fold_in(key, e)`; each batch is the next slice of it.
 """
 
 from collections.abc import Callable
@@ -16,29 +16,29 @@ from jaxgen import collectives
 from jaxgen.contract import Algorithm
 
 Batches = Callable[[Any, Array, Array, Array], Callable[[Array], Any]]
-"""(data, key of their order, first, last) -> the batch of each step from `first` to `last` (exclusive)."""
+"""(data, order key, first, last) -> the batch of each step from `first` to `last` (exclusive)."""
 ORDER_ENTRIES = 2**20
-"""Orders of this many examples in all are made before a chunk, or of one epoch."""
+"""Number of examples whose order is computed before a chunk (at least one epoch)."""
 MOST_EPOCHS = 64
 
 
 def steps_per_epoch(algorithm: Algorithm, split: Any, config: Any) -> int:
-    """Batches in a split; of an algorithm without data, as its traits say."""
+    """Batches in a split, or the number declared in the algorithm's traits."""
     if algorithm.TRAITS.steps_per_epoch is not None:
         return algorithm.TRAITS.steps_per_epoch(config)
     return int(jax.tree.leaves(split)[0].shape[0]) // int(config.batch_size)
 
 
 def epochs_at_once(split: Any) -> int:
-    """Epochs that the steps of one chunk may belong to."""
+    """Maximum number of epochs a chunk may touch."""
     leaves = jax.tree.leaves(split)
     return max(1, min(MOST_EPOCHS, ORDER_ENTRIES // leaves[0].shape[0])) if leaves else MOST_EPOCHS
 
 
 def of_split(split: Any, config: Any, axis_name: str | None = None, epochs: int = 1) -> Batches:
-    """Batches from a split on the device, or with `axis_name` from one cut into as many parts as there are devices.
+    """Batches from a split on the device or, with `axis_name`, from one sharded over the devices.
 
-    The steps of one call may belong to `epochs` epochs, whose orders are made first.
+    One call may touch `epochs` epochs, whose orders are computed first.
     """
     if not jax.tree.leaves(split):
         return lambda data, key, first, last: lambda t: data
@@ -77,13 +77,13 @@ def _of_split(
 
 
 def of_block(split: Any, config: Any, steps: int) -> Batches:
-    """Batches from a block of `steps` of them, (steps, batch, ...), or one device's shares; see `streaming`."""
+    """Batches from a block of `steps` batches, (steps, batch, ...), or one device's shards; see `streaming`."""
     per_epoch = jax.tree.leaves(split)[0].shape[0] // config.batch_size
     return lambda block, key, first, last: lambda t: jax.tree.map(lambda leaf: leaf[t % per_epoch % steps], block)
 
 
 def _exchange(part: Any, index: Int[Array, " b"], axis_name: str) -> Any:
-    """Rows `index` of the whole, of which each device holds a part: to each device its share of them, in order."""
+    """Rows `index` of a sharded split: each device gets its share of them, in order."""
     if lax.axis_size(axis_name) == 1:
         return jax.tree.map(lambda leaf: leaf[index], part)
     size = jax.tree.leaves(part)[0].shape[0]

@@ -1,4 +1,4 @@
-"""Messages between the processes of one run: what the first one has, and what all agree on between chunks."""
+"""Messages between the processes of one run: broadcasts from the first, and agreement between chunks."""
 
 import json
 import zlib
@@ -18,17 +18,17 @@ def are_several() -> bool:
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes."""
+    """Whether this process is the one that writes."""
     return not jax.distributed.is_initialized() or jax.process_index() == 0
 
 
 def from_first(tree: Any) -> Any:
-    """Numbers as the first process has them; the others give some of the same shapes."""
+    """The first process's numbers; the others pass numbers of the same shapes."""
     return multihost_utils.broadcast_one_to_all(tree) if are_several() else tree
 
 
 def agree(steps: int, received: int | None, due: bool) -> tuple[int, int | None, bool]:
-    """The first process's number of steps and whether its checkpoint is due; a signal that any has received."""
+    """The first process's steps and whether its checkpoint is due, and a signal received by any process."""
     if not are_several():
         return steps, received, due
     gathered = np.asarray(multihost_utils.process_allgather(np.array([steps, received or 0, due], np.int32)))
@@ -36,7 +36,7 @@ def agree(steps: int, received: int | None, due: bool) -> tuple[int, int | None,
 
 
 def check_same(parts: Mapping[str, Any]) -> None:
-    """Refuses processes of which one has other JSON-able values than process 0; the message names the part."""
+    """Refuse processes whose JSON-serializable values differ from process 0's; the message names the part."""
     if not are_several():
         return
     sums = np.array([zlib.crc32(json.dumps(part, sort_keys=True).encode()) for part in parts.values()], np.uint32)

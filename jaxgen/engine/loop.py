@@ -1,8 +1,8 @@
-"""The part of a run that is compiled: many steps as one pure function of a key, some numbers and some data.
+"""The compiled part of a run: many steps as one pure function of a key, some numbers and some data.
 
-Bounds are traced, so one compilation serves chunks of any length: where a run is cut into chunks is decided between
-them and changes no bit of it. Everything random in step t comes from `fold_in(key, t)`; the order of the data in
-epoch e is a permutation from `fold_in(key, e)`.
+Bounds are traced, so one compilation serves chunks of any length: the length of each chunk is decided as the run
+proceeds and changes no bit of it. All randomness in step t comes from `fold_in(key, t)`; the order of the data in epoch
+e is a permutation from `fold_in(key, e)`.
 """
 
 from functools import partial
@@ -21,7 +21,7 @@ State = Tree
 
 
 class Keys(NamedTuple):
-    """One key a use, all from the run's root key."""
+    """One key per use, all derived from the run's root key."""
 
     init: Array
     order: Array
@@ -31,42 +31,42 @@ class Keys(NamedTuple):
 
 
 class Carry(NamedTuple):
-    """Everything that goes from chunk to chunk and into a checkpoint."""
+    """Everything carried from chunk to chunk and saved in a checkpoint."""
 
     state: State
     sums: Tree
-    """Metrics summed over the logging interval in progress: an array in the programs, by name where it is kept."""
+    """Metrics summed over the current logging interval: an array in compiled programs, by name when stored."""
     first_bad: Int[Array, ""]
-    """First step whose metrics were not finite, -1 while there is none."""
+    """First step with non-finite metrics, -1 if none."""
 
 
 class Chunk(NamedTuple):
-    """The results of a chunk that the host sees."""
+    """The results of a chunk returned to the host."""
 
     rows: Float[Array, "rows metrics"]
     """Metric sums of the logging intervals the chunk completed, in order."""
     finite: Bool[Array, " leaves"]
-    """For each leaf of the state, in the order of `named_leaves`: is every number in it finite?"""
+    """Whether each leaf of the state is entirely finite, in the order of `named_leaves`."""
 
 
 def keys(seed: int) -> Keys:
-    """The keys of the run of this seed."""
+    """The keys of the run with this seed."""
     return keys_of(jax.random.key(seed))
 
 
 def keys_of(key: Array) -> Keys:
-    """The keys of the run whose root key is `key`."""
+    """The keys of the run with root key `key`."""
     return Keys(*jax.random.split(key, len(Keys._fields)))
 
 
 def named_leaves(tree: Any) -> dict[str, Array]:
-    """Leaves by their path, as `params.encoder.Dense_0.kernel`."""
+    """Leaves by path, e.g. `params.encoder.Dense_0.kernel`."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
 def metric_names(algorithm: Algorithm, key: Array, hparams: Any, data: Any, config: Any) -> tuple[str, ...]:
-    """Names of what `step` reports, in the order of `Carry.sums`."""
+    """Names of the metrics of `step`, in the order of `Carry.sums`."""
     state = jax.eval_shape(partial(algorithm.init, config=config), key, hparams)
     batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((config.batch_size, *x.shape[1:]), x.dtype), data)
     _, metrics = jax.eval_shape(partial(algorithm.step, config=config), state, batch, key, hparams)
@@ -93,13 +93,13 @@ def run_chunk(
     batches: Batches | None = None,
     axis_name: str | None = None,
 ) -> tuple[Carry, Chunk]:
-    """Steps `first` (inclusive) to `last` (exclusive), each on the batch that `batches` finds in `data`,
-    which is a batch-like pytree that holds a whole split where `batches` is not given.
+    """Run steps `first` (inclusive) to `last` (exclusive), each on the batch that `batches` takes from `data`.
 
-    `first` must be the number of steps done, and the steps belong to no more epochs than `batches` makes orders for
-    (by default one), before the loop: nested loops that make one an epoch cost XLA's CPU code twice the time a step.
-    At most `rows - 1` logging intervals may be completed. The remainder of an epoch that does not fill a batch is left
-    out; the next permutation leaves out others. With `axis_name`, this is one device's share of them.
+    Without `batches`, `data` is a batch-like pytree that holds a whole split. `first` must be the number of steps done.
+    The steps may touch no more epochs than `batches` makes orders for (by default one) before the loop: making one per
+    epoch in nested loops doubles the time per step of XLA's CPU code. At most `rows - 1` logging intervals may be
+    completed. The remainder of an epoch that does not fill a batch is skipped; the next permutation skips others. With
+    `axis_name`, this is one device's share of the steps.
     """
     batch_at = (batches or of_split(data, config))(data, run_keys.order, first, last)
     shared = {} if axis_name is None else {"axis_name": axis_name}

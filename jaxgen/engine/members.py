@@ -1,4 +1,4 @@
-"""Many runs in one program: members that share everything static, stacked along axis 0 of keys and hyperparameters."""
+"""Several runs in one program: members share all static settings; keys and hyperparameters are stacked on axis 0."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ AXIS = "members"
 
 
 class Members(NamedTuple):
-    """Member i is the run of `seeds[i]` with the i-th of the stacked hyperparameters."""
+    """Member i is the run with seed `seeds[i]` and the i-th of the stacked hyperparameters."""
 
     seeds: tuple[int, ...]
     hparams: Any
@@ -24,7 +24,7 @@ class Members(NamedTuple):
 
 
 def stack(seeds: Sequence[int], hparams: Sequence[Any]) -> Members:
-    """Members of these seeds and hyperparameters."""
+    """Members with these seeds and hyperparameters."""
     return Members(tuple(seeds), jax.tree.map(lambda *leaves: np.array(leaves, np.float32), *hparams))
 
 
@@ -40,22 +40,22 @@ def completed(members: Members, complete: Callable[[Any], Any]) -> Members:
 
 
 def keys(members: Members) -> loop.Keys:
-    """The members' keys, stacked; member i's are those of its run alone."""
+    """The members' keys, stacked; member i's equal those of its single run."""
     return jax.tree.map(lambda *k: jnp.stack(k), *(loop.keys(seed) for seed in members.seeds))
 
 
 def mesh(count: int) -> Mesh:
-    """The devices members are placed on: as few as give none of them more members than all would."""
+    """The devices members are placed on: the fewest that do not increase the most members per device."""
     devices = jax.devices()
     each = -(-count // len(devices))
     return Mesh(np.array(devices[: -(-count // each)]), (AXIS,))
 
 
 def spread(function: Callable[..., Any], stacked: tuple[bool, ...], count: int) -> Callable[..., Any]:
-    """`function` of all `count` members; `stacked` tells for each argument whether it has a member axis.
+    """`function` over all `count` members; `stacked` tells for each argument whether it has a member axis.
 
-    Each device runs its own share of the members and talks to no other; where they do not come out even, the last
-    member is run again in the free places and what comes of it there is dropped.
+    Each device runs its own share of the members without communication. If they do not divide evenly, the last member
+    is repeated as padding, and the extra results are dropped.
     """
     over = mesh(count)
     places = np.minimum(np.arange(-(-count // over.size) * over.size), count - 1)
@@ -72,9 +72,9 @@ def spread(function: Callable[..., Any], stacked: tuple[bool, ...], count: int) 
 
 
 def _each(function: Callable[..., Any], stacked: tuple[bool, ...]) -> Callable[..., Any]:
-    """`function` of the members of one device: all at once by `vmap`; on a processor one after the other.
+    """`function` over the members of one device: all at once by `vmap`, but on a CPU one after the other.
 
-    There a member alone has the caches to itself, and each runs the very program of its run alone.
+    On a CPU each member then has the caches to itself and runs exactly the program of its single run.
     """
     if jax.default_backend() != "cpu":
         return jax.vmap(function, tuple(0 if one else None for one in stacked))
@@ -90,5 +90,5 @@ def _each(function: Callable[..., Any], stacked: tuple[bool, ...]) -> Callable[.
 
 
 def member(tree: Any, i: Any) -> Any:
-    """Member i of a stacked tree; several, stacked, where i is a slice or an array."""
+    """Member i of a stacked tree; several, stacked, if i is a slice or an array."""
     return jax.tree.map(lambda leaf: leaf[i], tree)

@@ -1,7 +1,7 @@
-"""One run on many devices: each has its share of the data and of every batch, and all hold the same state.
+"""One run on several devices: the data and every batch are sharded, the state is replicated.
 
-The chunk runs under `shard_map`; the algorithm's step averages gradients over `AXIS`, and nothing else is sent between
-devices but the images of a batch. Parts of a state may be divided among devices too, as environments are: see
+The chunk runs under `shard_map`; the algorithm's step averages gradients over `AXIS`, and apart from the images of a
+batch nothing else moves between devices. Parts of a state, such as environments, may be sharded too: see
 `Traits.divided_axes`.
 """
 
@@ -24,9 +24,9 @@ AXIS = "batch"
 
 
 def mesh(devices: int) -> Mesh | None:
-    """The first so many devices, 0: all; None for one device, which needs none of this.
+    """The mesh of the first `devices` devices (0: all); None for one device, which needs no mesh.
 
-    Several processes use all of theirs.
+    Multiple processes use all of their devices.
     """
     found = jax.devices()
     count = devices or len(found)
@@ -40,9 +40,10 @@ def mesh(devices: int) -> Mesh | None:
 
 
 def check_config(algorithm: Algorithm, config: Any, devices: int) -> None:
-    """Refuses what does not divide evenly, as the numbers would depend on the devices.
+    """Refuse settings that do not divide evenly, as results would depend on the number of devices.
 
-    `Traits.divided` names the settings that must be a multiple of the devices, and how many of each must stay together.
+    `Traits.divided` names the settings that must be multiples of the number of devices, and how many units of each must
+    stay together.
     """
     if not contract.takes_axis(algorithm):
         refuse("run.devices", devices, f"1: a step of {contract.name_of(algorithm)} takes no axis_name")
@@ -54,7 +55,7 @@ def check_config(algorithm: Algorithm, config: Any, devices: int) -> None:
 
 
 def carry_specs(algorithm: Algorithm, carry: loop.Carry) -> loop.Carry:
-    """Where the carry lies: on all devices alike, except what the algorithm divides."""
+    """Partition specs of the carry: replicated, except for what the algorithm divides."""
     whole = jax.tree.map(lambda _: P(), carry)
     if algorithm.TRAITS.divided_axes is None:
         return whole
@@ -71,12 +72,12 @@ def shardings(specs: Any, mesh: Mesh) -> Any:
 
 
 def spread(function: Callable[..., Any], mesh: Mesh, in_specs: Any, out_specs: Any) -> Callable[..., Any]:
-    """`function` on each device's share, with `AXIS` to talk over."""
+    """`function` on each device's shard, with `AXIS` for collectives."""
     return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
 
 
 def put(leaf: Any, at: NamedSharding) -> jax.Array:
-    """An array that every process knows, where it is wanted."""
+    """An array known to every process, placed with the sharding `at`."""
     if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(put(jax.random.key_data(leaf), at), impl=jax.random.key_impl(leaf))
     whole = np.asarray(leaf)
@@ -84,26 +85,26 @@ def put(leaf: Any, at: NamedSharding) -> jax.Array:
 
 
 def place(tree: Any, mesh: Mesh) -> Any:
-    """Numbers that every process knows, on every device."""
+    """Numbers known to every process, on every device."""
     return jax.tree.map(lambda leaf: put(leaf, NamedSharding(mesh, P())), tree)
 
 
 def gather(tree: Any, mesh: Mesh) -> Any:
-    """The whole of every array on every device, so that each process can read it."""
+    """Every array in full on every device, so that each process can read it."""
     if all(leaf.is_fully_addressable or leaf.is_fully_replicated for leaf in jax.tree.leaves(tree)):
         return tree
     return jax.jit(lambda tree: tree, out_shardings=NamedSharding(mesh, P()))(tree)
 
 
 def local(leaf: jax.Array) -> jax.Array:
-    """An array that every device holds, or this process all of, on one device."""
+    """An array that is replicated, or held entirely by this process, on one device."""
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(local(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
     return jax.device_put(np.asarray(leaf), jax.local_devices()[0])
 
 
 def place_split(split: Any, mesh: Mesh) -> Any:
-    """A split of the data, cut into as many parts as there are devices; filled up with zeros nobody looks at."""
+    """A split of the data, sharded over the devices and padded with unused zeros."""
 
     def put(leaf: Any) -> jax.Array:
         size = -(-leaf.shape[0] // mesh.size)

@@ -1,7 +1,7 @@
-"""Where a run lives: alone on one device, as many members at once, or divided over devices. One interface for all.
+"""Placement of a run: on one device, as several members, or sharded over devices, behind one interface.
 
-A placement knows the run's keys, puts arrays where the programs want them, spreads the programs, and brings arrays
-back to where this process can read them.
+A placement knows the run's keys, places arrays for the programs, distributes the programs, and brings arrays back for
+this process to read.
 """
 
 from collections.abc import Callable, Hashable
@@ -22,7 +22,7 @@ Function = Callable[..., Any]
 
 
 class Functions(NamedTuple):
-    """The three functions of a run, and where a carry lies (None: wherever it is made)."""
+    """The three functions of a run, and the placement of a carry (None: wherever it is made)."""
 
     start: Function
     """(key, hparams) -> carry"""
@@ -34,40 +34,40 @@ class Functions(NamedTuple):
 
 
 class Placement(Protocol):
-    """Where a run lives."""
+    """Interface for the placement of a run."""
 
     keys: loop.Keys
     axis_name: str | None
     """The axis that the step averages over."""
     mesh: Mesh | None
-    """The devices that a batch is divided over, of one that is."""
+    """The devices that batches are sharded over, if any."""
     members: Members | None
     programs: Hashable
     """Everything about the placement that compiled programs depend on."""
 
     def put(self, tree: Tree) -> Tree:
-        """Numbers that every process knows, where the programs want them."""
+        """Numbers known to every process, placed for the programs."""
 
     def put_split(self, split: Tree) -> Tree:
-        """A training split, where the programs want it."""
+        """A training split, placed for the programs."""
 
     def spread(self, algorithm: Algorithm, functions: Functions, hparams: Tree, streamed: bool) -> Functions:
-        """The functions of one run on one device as those of this placement."""
+        """The functions of one run on one device, adapted to this placement."""
 
     def template(self, carry: Tree) -> Tree:
-        """Shapes, types and placements that a carry is restored into."""
+        """Shapes, types and placements to restore a carry into."""
 
     def resume(self, carry: Tree, places: Tree | None) -> Tree:
-        """A restored carry, where the programs want it."""
+        """A restored carry, placed for the programs."""
 
     def whole(self, carry: Tree) -> Tree:
-        """The carry as this process can read it; all processes must ask."""
+        """The carry, gathered for this process to read; all processes must call this."""
 
     def local(self, tree: Tree) -> Tree:
-        """Part of a whole carry or of keys, where this process's own programs can use it."""
+        """Part of a gathered carry or of keys, placed for this process's own programs."""
 
     def one(self, tree: Tree) -> Tree:
-        """One run's part of a tree: the first member's of many."""
+        """One run's part of a tree; with several members, the first one's."""
 
 
 class Single:
@@ -107,7 +107,7 @@ class Single:
 
 
 class Many(Single):
-    """Members stacked along axis 0, spread over all devices, each of which runs its own."""
+    """Members stacked along axis 0 and spread over all devices, each running its own."""
 
     def __init__(self, members: Members) -> None:
         self.members = members
@@ -127,7 +127,7 @@ class Many(Single):
 
 
 class Divided(Single):
-    """One run whose batches are divided over the devices of a mesh, which may be those of several processes."""
+    """One run whose batches are sharded over the devices of a mesh, possibly of several processes."""
 
     axis_name = parallel.AXIS
 
@@ -154,7 +154,7 @@ class Divided(Single):
         )
 
     def template(self, carry: Tree) -> Tree:
-        """Memory of this host's, as devices share the carry."""
+        """This host's memory, as devices share the carry."""
         return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), carry)
 
     def resume(self, carry: Tree, places: Tree | None) -> Tree:
@@ -168,7 +168,7 @@ class Divided(Single):
 
 
 def of(seed: int, members: Members | None = None, mesh: Mesh | None = None) -> Placement:
-    """The placement of a run of these members, or divided over this mesh, or alone."""
+    """The placement of a run with these members, sharded over this mesh, or on one device."""
     if members is not None:
         return Many(members)
     return Single(seed) if mesh is None else Divided(seed, mesh)

@@ -16,13 +16,13 @@ from jaxgen.engine.placements import Functions, Placement
 from jaxgen.engine.streaming import Stream
 
 ROWS = 128
-"""Logging intervals one chunk can hand back."""
+"""Maximum number of logging intervals one chunk can return."""
 KEPT = 8
-"""Sets of programs kept in memory for the next run that can use them."""
+"""Number of program sets kept in memory for reuse by later runs."""
 
 
 class Compiled(NamedTuple):
-    """Executables of one algorithm, configuration, placement and shape of data; numbers are their arguments."""
+    """Executables for one algorithm, configuration, placement and data shape; numbers are arguments."""
 
     start: Callable[..., Any]
     chunk: Callable[..., Any]
@@ -30,7 +30,7 @@ class Compiled(NamedTuple):
     metrics: tuple[str, ...]
     """Names of the metrics of a step, in the order of a chunk's columns."""
     places: Tree | None
-    """Where a carry lies."""
+    """Placement of a carry."""
 
 
 _kept: OrderedDict[Hashable, Compiled] = OrderedDict()
@@ -49,12 +49,12 @@ class Programs:
         stream: Stream | None = None,
     ) -> None:
         self.seconds = 0.0
-        """Seconds that compilation took."""
+        """Seconds spent compiling."""
         self.placement, self.stream, self.keys = placement, stream, placement.keys
         self._algorithm, self._config, self._log_every = algorithm, config, log_every
         self._shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), data[0])
         self.epochs = batches.epochs_at_once(self._shapes)
-        """Epochs that one chunk may touch."""
+        """Maximum number of epochs a chunk may touch."""
         if stream is not None:
             self._batches, train = batches.of_block(self._shapes, config, stream.steps), stream.shapes()
             self.epochs = 1
@@ -64,9 +64,9 @@ class Programs:
         self._data = train, placement.put(data[1])
 
     def compile(self, hparams: Tree) -> None:
-        """Compile for hyperparameters of these shapes: scalars, or stacked ones where there are members.
+        """Compile for hyperparameters of these shapes: scalars, or stacked for members.
 
-        A run like an earlier one of this process, with other numbers, has its programs.
+        A run that differs from an earlier one in this process only in its numbers reuses its programs.
         """
         began = time.perf_counter()
         self.hparams = self.placement.put(jax.tree.map(jnp.float32, hparams))
@@ -127,25 +127,25 @@ class Programs:
         return self._compiled.start(self.keys.init, self.hparams)
 
     def initial(self) -> Tree:
-        """One run's state before the first step, made by this process alone, to be looked at."""
+        """One run's state before the first step, computed by this process alone, for inspection."""
         key, hparams = self.placement.one(self.placement.local((self.keys.init, self.hparams)))
         return jax.jit(partial(self._algorithm.init, config=self._config))(key, hparams)
 
     def template(self, carry: loop.Carry) -> loop.Carry:
-        """Shapes, types and placements that a carry is restored into."""
+        """Shapes, types and placements to restore a carry into."""
         return self.placement.template(carry)
 
     def resume(self, carry: loop.Carry) -> loop.Carry:
-        """A restored carry, where the programs want it."""
+        """A restored carry, placed for the programs."""
         return self.placement.resume(carry, self._compiled.places)
 
     def chunk(self, carry: loop.Carry, first: int, last: int) -> tuple[loop.Carry, loop.Chunk]:
-        """Steps `first` to `last` (exclusive); the carry is donated, the chunk comes to the host."""
+        """Run steps `first` to `last` (exclusive); the carry is donated, the chunk returned to the host."""
         bounds = (self.placement.put(np.int32(bound)) for bound in (first, last))
         data = self._data[0] if self.stream is None else self.stream.block(first)
         carry, chunk = self._compiled.chunk(carry, self.keys, self.hparams, data, *bounds)
         return carry, jax.device_get(chunk)
 
     def evaluate(self, carry: loop.Carry) -> dict[str, np.ndarray]:
-        """The evaluation's metrics, each a number or one a member."""
+        """The evaluation's metrics, each a number or one per member."""
         return jax.device_get(self._compiled.evaluate(carry.state, self._data[1], self.keys.evaluate, self.hparams))

@@ -1,4 +1,4 @@
-"""A training run as a pure function: the project's one idea, and what the engine's chunks are pieces of."""
+"""A training run as a pure function, the project's one idea; the engine's chunks are pieces of it."""
 
 from typing import Any
 
@@ -17,14 +17,14 @@ def train(
 ) -> tuple[Tree, Metrics]:
     """`init` and `steps` steps: (state, metrics), each metric with a leading axis of steps.
 
-    Pure: no file, no output, no global. `key` is a typed key (`jax.random.key(seed)` gives the run of that seed);
-    `hparams` an instance of `algorithm.HParams` with numbers or traced scalars; `data` the algorithm's batch with a
-    whole training split in it, as `digits.train` (nothing for an algorithm without data). `algorithm`, `config` and
+    Pure: no files, output or globals. `key` is a typed key (`jax.random.key(seed)` gives the run of that seed);
+    `hparams` an instance of `algorithm.HParams` with numbers or traced scalars; `data` the algorithm's batch type
+    holding a whole training split, e.g. `digits.train` (omit it if the algorithm takes none). `algorithm`, `config` and
     `steps` are static: bind them with `functools.partial`, then `jit`, `vmap` over keys and `stack`ed
     hyperparameters, or differentiate.
 
-    The orders of all epochs are made first, 4 bytes an example and epoch. Reverse mode works for short runs (about
-    5 MB a step for the dense autoencoder); forward mode does not, as convolutions have custom derivatives; Adam and
+    The orders of all epochs are computed first: 4 bytes per example and epoch. Reverse mode works for short runs (about
+    5 MB per step for the dense autoencoder); forward mode does not, as convolutions have custom derivatives; Adam and
     RMSprop give NaN where a gradient is exactly 0.
     """
     if contract.takes_data(algorithm) and not jax.tree.leaves(data):
@@ -55,5 +55,5 @@ def _batches(algorithm: Algorithm, key: Array, data: Tree, config: Any, steps: i
 
 
 def stack(hparams: Any) -> Any:
-    """Hyperparameters (or keys) of several runs as one pytree whose leaves have a leading axis: `vmap` over it."""
+    """Hyperparameters (or keys) of several runs stacked along a new leading axis, to `vmap` over."""
     return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *hparams)

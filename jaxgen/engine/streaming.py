@@ -1,8 +1,8 @@
-"""Training images that come from disk: blocks of batches, read and placed on the devices ahead of the compiled loop.
+"""Training images streamed from disk: blocks of batches, loaded onto the devices ahead of the compiled loop.
 
-An epoch is cut into blocks of a fixed number of steps, the last one may be shorter. Which examples a block holds is a
-function of the run's key and the step, the same as for images that lie on the device: a run may be stopped anywhere,
-and streamed or not it sees the same batches.
+An epoch is cut into blocks of a fixed number of steps; the last one may be shorter. The examples of a block depend only
+on the run's key and the step, as for images on the device: a run may be stopped anywhere, and sees the same batches
+streamed or not.
 """
 
 import threading
@@ -20,10 +20,10 @@ from jaxgen.engine import batches, parallel
 from jaxgen.errors import UserError
 
 BLOCK_BYTES = 2**25
-"""A block of batches takes at most so many bytes on the device, or is one batch; there are up to four at a time."""
+"""Maximum bytes per block on the device (at least one batch); up to four blocks exist at a time."""
 BLOCK_STEPS = 64
 AHEAD = 2
-"""Blocks that wait on the device."""
+"""Blocks waiting on the device."""
 THREADS = 2
 """Threads that read batches."""
 
@@ -36,7 +36,7 @@ class Stream:
         self._per_epoch = len(split.labels) // batch_size
         bytes_a_batch = batch_size * int(np.prod(split.images.shape[1:]))
         self.steps = max(1, min(self._per_epoch, BLOCK_STEPS, BLOCK_BYTES // bytes_a_batch))
-        """Steps of a block."""
+        """Steps per block."""
         self._order = jax.jit(lambda epoch: batches.order_of(key, epoch, len(split.labels)))
         self._current: tuple[int, Any] = (-1, None)
         self._queue: Queue[Any] = Queue(AHEAD)
@@ -48,12 +48,12 @@ class Stream:
         return Stream(self._split, self._batch, self._batch_size, self._key, self._mesh)
 
     def end(self, step: int) -> int:
-        """The step that the block of `step` ends before."""
+        """The end (exclusive) of the block that contains `step`."""
         epoch, place = divmod(step, self._per_epoch)
         return epoch * self._per_epoch + min(self._per_epoch, (place // self.steps + 1) * self.steps)
 
     def shapes(self) -> Any:
-        """The shape of a block, as programs are compiled for it."""
+        """The shape of a block, for compiling programs."""
         sharding = None if self._mesh is None else NamedSharding(self._mesh, P(None, parallel.AXIS))
 
         def shape(column: Any) -> jax.ShapeDtypeStruct:
@@ -63,7 +63,7 @@ class Stream:
         return self._batch(shape(self._split.images), shape(self._split.labels))
 
     def block(self, step: int) -> Any:
-        """The block that holds the batch of `step`; steps are to be asked for in order."""
+        """The block that contains the batch of `step`; request steps in order."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._fill, args=(step,), daemon=True)
             self._thread.start()
@@ -75,7 +75,7 @@ class Stream:
         return self._current[1]
 
     def close(self) -> None:
-        """Stops reading ahead."""
+        """Stop reading ahead."""
         self._closed.set()
         while self._thread is not None and self._thread.is_alive():
             while not self._queue.empty():
@@ -88,7 +88,7 @@ class Stream:
                 self._queue.put(block)
                 if self._closed.is_set():
                     return
-        except UserError as error:  # raised again where the block is waited for, without what grain adds to it
+        except UserError as error:  # re-raised where the block is awaited, without grain's additions
             self._queue.put((-1, type(error)(str(error).splitlines()[0])))
         except BaseException as error:
             self._queue.put((-1, error))
@@ -117,7 +117,7 @@ class Stream:
         return self._split.examples(order[first : first + share])
 
     def _place(self, rows: list[Any]) -> Any:
-        rows += rows[-1:] * (self.steps - len(rows))  # an epoch's last block, filled up
+        rows += rows[-1:] * (self.steps - len(rows))  # pad an epoch's last block
         local = self._batch(*(np.stack(column) for column in zip(*rows, strict=True)))
         if self._mesh is None:
             return jax.device_put(local)

@@ -1,4 +1,4 @@
-"""Fixed protocols: a trained model's numbers, each with its error bar.
+"""Fixed evaluation protocols for trained models, each number with its error bar.
 
 vae            bounds and codes of a VAE                    likelihood       log p(x) by importance sampling
 generator      scores of samples                            sample_quality   Frechet distance and more

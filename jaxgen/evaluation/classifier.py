@@ -1,8 +1,8 @@
-"""A small classifier of a data set, whose features judge samples: no download, no Inception.
+"""A small classifier of a data set, whose features score samples: no download, no Inception.
 
 jaxgen ships one for MNIST, digits and petals (`features/`), so that two machines get the same scores. For other data
-sets one is trained on this machine and cached; its scores compare generators under these weights only, which their
-SHA-256 names, until the file is shared. Scores say nothing beside published ones from other features.
+sets one is trained and cached on this machine. Scores compare generators only under the same weights, identified by
+their SHA-256; to compare across machines, share the file. They are not comparable with scores from other features.
 """
 
 import hashlib
@@ -27,27 +27,27 @@ from jaxgen.errors import UserError
 from jaxgen.nets.classifier import Classifier as Net
 
 FORMAT = "2"
-"""Raised when the net, its training or the meaning of a file changes; older files are then refused."""
+"""Incremented when the net, its training or the meaning of a file changes; older files are then refused."""
 UPDATES = 1000
 BATCH = 128
 SEED = 0
 SHIPPED = Path(__file__).parent / "features"
 SCALE = "feature_scale"
-"""Kept beside the weights: root of the features' mean square on the training split, by which features are divided."""
+"""Stored with the weights: root mean square of the features on the training split, by which features are divided."""
 
 
 class Classifier(NamedTuple):
-    """A trained classifier and what must be reported wherever its scores are."""
+    """A trained classifier and the facts to report with its scores."""
 
     params: Any
-    """Rounded to float16, held as float32."""
+    """Rounded to float16, stored as float32."""
     name: str
     """Data set it was trained on."""
     version: str
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int]
     accuracy: float | None
-    """Share of that data set's test split it classifies correctly; None if the split has no labels."""
+    """Accuracy on that data set's test split; None if the split has no labels."""
     updates: int
     """Training steps."""
     sha256: str = ""
@@ -57,7 +57,7 @@ class Classifier(NamedTuple):
     """Its file; None if it could not be written."""
 
     def features_and_classes(self, images: Array) -> tuple[Float[np.ndarray, "n d"], Int[np.ndarray, " n"]]:
-        """Features, and the class each image is taken for, of bytes or of images in [0, 1] (N, H, W, C).
+        """Features and predicted classes of images (N, H, W, C), bytes or in [0, 1].
 
         Float32 throughout, by the platform's own convolutions, so that machines differ by rounding only. Features are
         scaled so that their mean square on the training split is 1.
@@ -82,7 +82,7 @@ def _apply_all(params: Any, images: Array, classes: int) -> tuple[Array, Array]:
 
 
 def _shift(images: Array, key: Array, pad: int) -> Array:
-    """The whole batch moved by up to `pad` pixels each way: the classifier must not read positions."""
+    """The batch shifted by up to `pad` pixels each way, so that the classifier does not rely on positions."""
     height, width = images.shape[1:3]
     padded = jnp.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="edge")
     down, right = jax.random.randint(key, (2,), 0, 2 * pad + 1)
@@ -93,7 +93,7 @@ def _shift(images: Array, key: Array, pad: int) -> Array:
 def _fit(
     key: Array, images: UInt8[Array, "n h w c"], labels: Int[Array, " n"], classes: int, updates: int, batch: int
 ) -> Any:
-    """Cross-entropy by Adam with a cosine learning rate; batches drawn with replacement."""
+    """Minimize the cross-entropy with Adam and a cosine learning rate; batches are drawn with replacement."""
     net = Net(classes)
     optimizer = optax.adam(optax.cosine_decay_schedule(2e-3, updates))
     init_key, key = jax.random.split(key)
@@ -117,7 +117,7 @@ def _fit(
 
 
 def train(dataset: Dataset, updates: int = UPDATES, seed: int = SEED) -> Classifier:
-    """A classifier trained on the training split, its accuracy measured on the test split."""
+    """A classifier trained on the training split, with its accuracy on the test split."""
     classes = len(dataset.class_names)
     if classes < 2:
         raise UserError(f"{dataset.name} has no classes to train a classifier on: its samples cannot be judged so")
@@ -137,7 +137,7 @@ def train(dataset: Dataset, updates: int = UPDATES, seed: int = SEED) -> Classif
     return unscored._replace(sha256=_sha256(_tensors(params), _header(unscored)))
 
 
-# Files: the tensors as float16, all else as text in safetensors' header.
+# Files: the tensors as float16, all else as text in the safetensors header.
 
 
 def _tensors(params: Any) -> dict[str, np.ndarray]:
@@ -148,7 +148,7 @@ def _tensors(params: Any) -> dict[str, np.ndarray]:
 
 
 def _header(classifier: Classifier) -> dict[str, str]:
-    """Facts about a classifier besides its weights, with its hash and file, each value as JSON."""
+    """Metadata of a classifier besides its weights, each value as JSON."""
     about = {name: getattr(classifier, name) for name in ABOUT}
     return {"jaxgen_features": FORMAT, **{name: json.dumps(value) for name, value in about.items()}}
 
@@ -165,7 +165,7 @@ def _sha256(tensors: dict[str, np.ndarray], header: dict[str, str]) -> str:
 
 
 def write(path: Path, classifier: Classifier) -> None:
-    """The classifier as a safetensors file, in one step."""
+    """Write the classifier to a safetensors file, atomically."""
     content = save(_tensors(classifier.params), {**_header(classifier), "sha256": classifier.sha256})
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
@@ -177,7 +177,7 @@ def write(path: Path, classifier: Classifier) -> None:
 
 
 def read(path: Path) -> Classifier:
-    """The classifier in a file; a file that is missing, damaged, or of something else is a `UserError`."""
+    """Read the classifier in a file; a missing, damaged or unrelated file raises a `UserError`."""
     try:
         with safe_open(path, framework="numpy") as file:
             header = dict(file.metadata() or {})
@@ -209,7 +209,7 @@ def _like(image_shape: tuple[int, int, int], classes: int) -> Any:
     return {**jax.tree.map(lambda x: np.zeros(x.shape), shapes), SCALE: np.zeros(())}
 
 
-# Which classifier judges a data set.
+# The choice of a classifier for a data set.
 
 
 def _stem(dataset: Dataset) -> str:
@@ -217,7 +217,7 @@ def _stem(dataset: Dataset) -> str:
 
 
 def shipped(dataset: Dataset) -> Classifier | None:
-    """The classifier that comes with jaxgen for exactly this data set, None if there is none."""
+    """The classifier shipped with jaxgen for exactly this data set, None if there is none."""
     path = SHIPPED / f"{_stem(dataset)}.safetensors"
     if not path.is_file():
         return None
@@ -229,7 +229,7 @@ def shipped(dataset: Dataset) -> Classifier | None:
 
 
 def given(path: Path, dataset: Dataset) -> Classifier:
-    """The classifier in a file, which must take the images and name the classes of the data set."""
+    """The classifier in a file, which must match the images and class names of the data set."""
     found = read(path)
     if found.image_shape != dataset.image_shape:
         raise UserError(
@@ -242,14 +242,14 @@ def given(path: Path, dataset: Dataset) -> Classifier:
 
 
 def cached_path(dataset: Dataset, updates: int, seed: int = SEED) -> Path:
-    """Where this machine keeps the classifier it trained for a data set."""
+    """Path of the classifier that this machine trained for a data set."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgen" / "classifiers"
     what = (FORMAT, dataset.name, dataset.version, dataset.image_shape, dataset.class_names, updates, seed)
     return folder / f"{_stem(dataset)}-{hashlib.sha256(repr(what).encode()).hexdigest()[:12]}.safetensors"
 
 
 def _trained_here(dataset: Dataset, updates: int) -> Classifier:
-    """From the cache; trained now and cached if it is not there, or damaged. A full disk costs another training."""
+    """The cached classifier; if missing or damaged, trained and cached. A full disk costs another training."""
     path = cached_path(dataset, updates)
     try:
         return read(path)._replace(origin="trained")
@@ -263,9 +263,9 @@ def _trained_here(dataset: Dataset, updates: int) -> Classifier:
 
 
 def load(dataset: Dataset, path: Path | None = None, updates: int | None = None) -> Classifier:
-    """The classifier in the file `path`; without one that shipped for the data set; else one trained on this machine.
+    """The classifier in the file `path`, else the one shipped for the data set, else one trained on this machine.
 
-    `updates` asks for one of this machine, trained for so many steps.
+    `updates` requests one trained on this machine for that many steps.
     """
     if path is not None:
         return given(path, dataset)

@@ -1,4 +1,4 @@
-"""A model's codes: which latents are used, how much each tells, and whether they separate the classes."""
+"""A model's codes: active latents, information per latent, and separation of the classes."""
 
 from typing import Any, NamedTuple
 
@@ -11,12 +11,12 @@ from jaxgen import batching, distributions
 from jaxgen.algorithms import vae
 
 ACTIVE = 0.01
-"""Variance of its posterior mean over images from which a latent is active (Burda et al., 2015, section 5.2)."""
+"""A latent is active if its posterior mean's variance over images exceeds this (Burda et al., 2015, section 5.2)."""
 NEIGHBORS = 10
 
 
 class Posteriors(NamedTuple):
-    """The posteriors of many images."""
+    """The posteriors of a set of images."""
 
     means: Float[Array, "n d"]
     kls: Float[Array, "n d"]
@@ -40,7 +40,7 @@ def active_units(means: Float[Array, "n d"]) -> int:
 
 
 def neighbor_accuracy(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray) -> float:
-    """Share of test codes whose class is that of most of their `NEIGHBORS` nearest training codes."""
+    """Share of test codes whose class is the majority class of their `NEIGHBORS` nearest training codes."""
     from sklearn.neighbors import KNeighborsClassifier
 
     classifier = KNeighborsClassifier(min(NEIGHBORS, len(train))).fit(train, train_labels)

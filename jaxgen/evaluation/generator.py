@@ -1,4 +1,4 @@
-"""The fixed protocol by which a generator's samples are judged against a data set's test split."""
+"""The fixed protocol for scoring a generator's samples against a data set's test split."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,10 +15,10 @@ Sampler = Callable[[Array], Float[Array, "n h w c"]]
 
 
 def evaluate(sample: Sampler, dataset: Dataset, classifier: Classifier, seed: int) -> dict[str, Any]:
-    """Scores of the images `sample(key)` draws, against the whole test split, and the floor they can be compared with.
+    """Scores of the images `sample(key)` draws against the whole test split, and a floor for comparison.
 
-    The floor is the score of as many training images (drawn without repetition, or all there are) as there are
-    samples: real images a perfect generator could have drawn. All is a function of the seed.
+    The floor is the score of as many training images (drawn without replacement, or all of them) as there are samples:
+    real images that a perfect generator could have drawn. Everything is a function of the seed.
     """
     sample_key, floor_key = jax.random.split(jax.random.key(seed))
     of_test, taken_test = classifier.features_and_classes(dataset.test.images)

@@ -1,9 +1,9 @@
-"""log p(x) of a variational autoencoder by importance sampling, in memory that does not depend on the samples.
+"""log p(x) of a variational autoencoder by importance sampling, in memory independent of the number of samples.
 
-log p(x) >= E[log mean_k w_k], w_k = p(x, z_k) / q(z_k | x), z_k ~ q(z | x), which becomes equal as k grows: minus the
+log p(x) >= E[log mean_k w_k], w_k = p(x, z_k) / q(z_k | x), z_k ~ q(z | x), approaching equality as k grows: minus the
 estimate is an upper bound on -log p(x), in expectation. The codes are drawn in `BLOCKS` equal blocks. Leaving out one
-at a time (the jackknife) gives the estimate's variance and its bias to first order, also where a few weights carry the
-sum; the usual variance of a mean of weights is then several times too small.
+at a time (the jackknife) gives the estimate's variance and its bias to first order, even where a few weights
+dominate the sum; the usual variance of a mean of weights is then several times too small.
 """
 
 import math
@@ -23,9 +23,9 @@ from jaxgen.algorithms.vae.objectives import distortions, draw_codes
 from jaxgen.errors import refuse
 
 IMAGES = 20
-"""Images looked at at once."""
+"""Images processed at once."""
 FLOATS = 800_000
-"""Pixels decoded at once, which decides how many codes of an image are."""
+"""Pixels decoded at once, which determines the codes decoded at once per image."""
 BLOCKS = 4
 """Blocks of codes, independent of each other."""
 
@@ -51,11 +51,11 @@ class Summary(NamedTuple):
     corrected: np.ndarray
     """The value less the jackknife's estimate of its bias (to order 1 / K); no bound."""
     variance: np.ndarray
-    """Of the value over the draws, by the jackknife; trust its mean over many images, not a single one."""
+    """Jackknife variance of the value over the draws; trust its mean over many images, not a single one."""
 
 
 class Sums(NamedTuple):
-    """Sums over weights seen so far, relative to the largest of them."""
+    """Sums over the weights so far, relative to the largest of them."""
 
     largest: Float[Array, " b"]
     total: Float[Array, " b"]
@@ -85,7 +85,7 @@ def effective_samples(sums: Sums) -> Float[Array, " b"]:
 
 
 def check_samples(samples: int) -> None:
-    """Refuses a number of codes that does not make equal blocks."""
+    """Refuse a number of codes that does not split into equal blocks."""
     if samples < BLOCKS or samples % BLOCKS:
         refuse("samples", samples, f"a multiple of {BLOCKS}, at least {BLOCKS}")
 
@@ -93,7 +93,7 @@ def check_samples(samples: int) -> None:
 def log_likelihood(
     params: Any, images: UInt8[Array, "n h w c"], key: Array, samples: int, hparams: vae.HParams, config: vae.Config
 ) -> LogLikelihood:
-    """Estimates with `samples` codes for each image; binarized pixels are drawn once an image.
+    """Estimates with `samples` codes for each image; binarized pixels are drawn once per image.
 
     Raises `SettingError` unless `samples` is a multiple of `BLOCKS`.
     """
@@ -152,10 +152,10 @@ def mean_over_images(values: np.ndarray) -> dict[str, float]:
 
 
 def paired_difference(values: np.ndarray, others: np.ndarray) -> dict[str, float]:
-    """The mean of values - others, two models' on the same images, with its standard error over images.
+    """The mean of values - others for two models on the same images, with its standard error over images.
 
-    Images that are hard for both cancel, so the error is smaller than that of either mean. It covers the error of the
-    draws, but not what another seed of training would change.
+    Images that are hard for both cancel, so the error is smaller than that of either mean. It includes the error of the
+    draws, but not the variation between training seeds.
     """
     if np.shape(values) != np.shape(others):
         raise ValueError(f"values of the same images are needed, got shapes {np.shape(values)} and {np.shape(others)}")

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxgen.batching import map_batches
 
 BLOCK = 500
-"""Points whose distances to all of another set are held at once."""
+"""Points whose distances to all of another set are held in memory at once."""
 
 
 def squared_distances(a: Float[Array, "m d"], b: Float[Array, "n d"]) -> Float[Array, "m n"]:
@@ -19,7 +19,7 @@ def squared_distances(a: Float[Array, "m d"], b: Float[Array, "n d"]) -> Float[A
 
 
 def _smallest(rows: Float[Array, "m n"], count: int) -> Float[Array, "m k"]:
-    """The `count` smallest numbers of each row, in order: minima taken away one by one (on a CPU `lax.top_k` sorts)."""
+    """The `count` smallest numbers of each row, in order: minima removed one by one (on a CPU `lax.top_k` sorts)."""
 
     def take(rows: Array, _: None) -> tuple[Array, Array]:
         taken = jnp.arange(rows.shape[1])[None] == jnp.argmin(rows, axis=1)[:, None]

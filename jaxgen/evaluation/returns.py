@@ -1,4 +1,4 @@
-"""Returns over many seeds: robust means with their error, and whether the seeds stay there.
+"""Returns over many seeds: robust means with their error, and the seeds' stability.
 
 Agarwal et al., Deep reinforcement learning at the edge of the statistical precipice, NeurIPS 2021: the interquartile
 mean over seeds, its 95 % interval by the percentile bootstrap.
@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 LAST = 10
-"""Evaluations whose mean tells whether a seed stays where it got."""
+"""Evaluations averaged to show whether a seed's return is stable."""
 RESAMPLES = 5_000
 
 
@@ -22,7 +22,7 @@ def interquartile_mean(values: Float[np.ndarray, "... seeds"]) -> Float[np.ndarr
 
 
 def interval(values: Float[np.ndarray, "... seeds"]) -> tuple[np.ndarray, np.ndarray]:
-    """95 % bootstrap interval of the interquartile mean along the last axis; of one seed the seed itself."""
+    """95 % bootstrap interval of the interquartile mean along the last axis; for one seed, the seed itself."""
     if values.shape[-1] < 2:
         return values[..., 0], values[..., 0]
     from scipy.stats import bootstrap

@@ -1,11 +1,11 @@
-"""How good samples are, from features of real and of generated images: one number a question.
+"""Sample quality from features of real and generated images, one number per question.
 
-Frechet distance and kernel distance ask how far apart the two sets lie; precision and density, whether samples look
-real; recall and coverage, whether they show all there is; the class histogram, whether classes are missing. All
-depend on the features and on both counts: neither may be left out where the numbers stand.
+Frechet and kernel distance measure how far apart the two sets are; precision and density, whether samples look real;
+recall and coverage, whether they cover the real images; the class histogram, whether classes are missing. All depend on
+the features and on both image counts, so report these with every score.
 
 Moments and kernels are summed in float64 on the host: both distances are small differences of large sums, and two
-machines must agree. Neighbors are found in float32 on the device, about the mean of the real features.
+machines must agree. Neighbors are found in float32 on the device, with features centered on the mean of the real ones.
 """
 
 from typing import Any, NamedTuple
@@ -19,15 +19,15 @@ from jaxgen.errors import UserError
 from jaxgen.evaluation import neighbors
 
 MANIFOLD_K = 3
-"""Neighbors that make precision's and recall's balls (Kynkaanniemi et al., NeurIPS 2019)."""
+"""Neighbors that define the balls of precision and recall (Kynkaanniemi et al., NeurIPS 2019)."""
 DENSITY_K = 5
-"""Neighbors that make density's and coverage's (Naeem et al., ICML 2020)."""
+"""Neighbors that define the balls of density and coverage (Naeem et al., ICML 2020)."""
 KERNEL_BLOCK = 500
-"""Images of each set in one estimate of the kernel distance; fewer where that would leave less than `KERNEL_BLOCKS`."""
+"""Images of each set in one estimate of the kernel distance; fewer if that would leave less than `KERNEL_BLOCKS`."""
 KERNEL_BLOCKS = 10
-"""Least number of such estimates, so that their spread is known to a quarter."""
+"""Minimum number of such estimates, so that their spread is known to within a quarter."""
 MISSING = 0.2
-"""A class is called missing when it comes up less than this share of how often it does among real images."""
+"""A class is missing if its frequency is below this share of its frequency among real images."""
 
 
 class Quality(NamedTuple):
@@ -78,7 +78,7 @@ def kernel_distances(
 
     Binkowski et al., Demystifying MMD GANs, ICLR 2018. There the blocks are drawn again from the same images, and their
     spread is no standard error; disjoint blocks are independent, so that of their mean is spread / sqrt(blocks).
-    Which images share a block is drawn by a fixed key: a split may be sorted by class.
+    A fixed key assigns images to blocks, as a split may be sorted by class.
     """
     blocks = min(len(real), len(fake)) // size
     orders = [jax.random.permutation(jax.random.key(seed), len(x)) for seed, x in enumerate((real, fake))]
@@ -133,14 +133,14 @@ def quality(real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"]) -> Q
 
 
 def histogram(taken_for: Int[np.ndarray, " n"], classes: int) -> list[int]:
-    """How many images were taken for each class."""
+    """Number of images predicted as each class."""
     return [int(count) for count in np.bincount(np.asarray(taken_for), minlength=classes)]
 
 
 def collapse_alarm(scores: Quality, real: list[int], fake: list[int], class_names: tuple[str, ...]) -> str | None:
-    """Whether samples lack classes that real images have, or nearly all variety; None if neither.
+    """A warning if samples lack classes that real images have, or nearly all variety; None if neither.
 
-    `real` and `fake` are class histograms of images taken by the same classifier.
+    `real` and `fake` are class histograms from the same classifier.
     """
     shares = [(f / max(1, sum(fake))) / (r / sum(real)) if r else 1.0 for r, f in zip(real, fake, strict=True)]
     missing = [class_names[i] for i, share in enumerate(shares) if share < MISSING]

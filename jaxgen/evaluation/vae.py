@@ -1,7 +1,7 @@
-"""The protocol by which a trained variational autoencoder is judged, on the test split, as a function of a seed.
+"""Evaluation protocol for a trained variational autoencoder on the test split, a function of a seed.
 
-Nats are per image and refer to the pixels that `config.inputs` makes of the images: gray, binarized and thresholded
-sets of one name are different data.
+Nats are per image and refer to pixels as defined by `config.inputs`: gray, binarized and thresholded versions of a data
+set are different data.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from jaxgen.files import read_json, write_json
 from jaxgen.losses import reconstruction
 
 VALUES = "likelihoods.json"
-"""File in a run's directory: -log p(x) of each image and what it was estimated with."""
+"""File in a run's directory: -log p(x) of each image and the conditions of the estimate."""
 
 
 class Judged(NamedTuple):
@@ -53,14 +53,14 @@ def judge(params: Any, images: Array, key: Array, hparams: vae.HParams, config: 
 
 
 class Evaluation(NamedTuple):
-    """The protocol's numbers, as they go into a file, and -log p(x) of each image that it was estimated for, nats."""
+    """The protocol's numbers as stored, and -log p(x) in nats of each image it was estimated for."""
 
     results: dict[str, Any]
     negative_log_likelihoods: Float[np.ndarray, " n"]
 
 
 def conditions(dataset: Dataset, config: vae.Config, *, samples: int, images: int | None, seed: int) -> dict[str, Any]:
-    """All that must be the same in two evaluations for their -log p(x) to be of the same pixels and equally tight."""
+    """Everything two evaluations must share for their -log p(x) to be of the same pixels and equally tight."""
     found = np.asarray(dataset.test.images[:images])
     return {
         "images_sha256": hashlib.sha256(found.tobytes()).hexdigest(),
@@ -73,7 +73,7 @@ def conditions(dataset: Dataset, config: vae.Config, *, samples: int, images: in
 
 
 def write_values(run_dir: Path, conditions: dict[str, Any], values: np.ndarray) -> None:
-    """Writes -log p(x) of each image, nats, where `read_values` finds them."""
+    """Write -log p(x) of each image, nats, where `read_values` finds them."""
     write_json(run_dir / VALUES, {**conditions, "negative_log_likelihoods": [float(value) for value in values]})
 
 
@@ -148,12 +148,12 @@ def _likelihood_results(summary: likelihood.Summary, effective: np.ndarray, samp
 
 
 def _bits(nats: float, config: vae.Config) -> float | None:
-    """None where the pixels are not discrete."""
+    """Bits per dimension; None if the pixels are not discrete."""
     return float(reconstruction.bits_per_dimension(jnp.float32(nats), config.image_shape)) if config.discrete else None
 
 
 def _accuracy(trained: codes.Posteriors, tested: codes.Posteriors, dataset: Dataset) -> float | None:
-    """None where the images have no labels."""
+    """Neighbor accuracy of the codes; None if the images have no labels."""
     train_labels, test_labels = np.asarray(dataset.train.labels), np.asarray(dataset.test.labels)
     if (train_labels < 0).any() or (test_labels < 0).any():
         return None
@@ -161,7 +161,7 @@ def _accuracy(trained: codes.Posteriors, tested: codes.Posteriors, dataset: Data
 
 
 def table(results: dict[str, Any]) -> str:
-    """The numbers as lines for a person."""
+    """The numbers as human-readable lines."""
     rows = [
         ("negative ELBO", _pair(results["negative_elbo"]), "nats per image"),
         ("  distortion", _pair(results["distortion"]), ""),

@@ -1,4 +1,4 @@
-"""The command line of every experiment: typed settings in, one line for whatever goes wrong."""
+"""The command line of every experiment: typed settings in, one-line errors out."""
 
 import contextlib
 import ctypes
@@ -23,10 +23,10 @@ S = TypeVar("S")
 def parse(
     default: S | UnionType, description: str | None, args: Sequence[str] | None = None, others: bool = False
 ) -> Any:
-    """Settings of the type of `default` from the command line; a wrong one is a one-line `SettingError`.
+    """Parse settings of `default`'s type from the command line; an invalid one raises a one-line `SettingError`.
 
-    A union of settings' types in place of a default makes each of them a subcommand, by its name. With `others`, a
-    pair: the settings, and the words that are none of theirs.
+    A union of settings types in place of a default makes each a subcommand, by name. With `others`, returns a pair: the
+    settings, and the arguments that do not belong to them.
     """
     said = io.StringIO()
     kind: Any = default if isinstance(default, UnionType) else type(default)
@@ -43,7 +43,7 @@ def parse(
 
 
 def _one_line(box: str) -> str:
-    """Tyro's framed message as one line: what is wrong, then the option it takes the person to have meant."""
+    """Tyro's framed message as one line: the error, then the option the user probably meant."""
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│╭╮╰╯ ") for line in box.splitlines()]
     text = [line for line in lines if line and not set(line) <= set("─")][1:]
     ends = [i for i, line in enumerate(text) if line.startswith(("Perhaps", "Argument helptext", "For full"))]
@@ -53,11 +53,11 @@ def _one_line(box: str) -> str:
 
 
 def use_compilation_cache() -> None:
-    """Keeps compiled programs on disk between processes, one folder a kind of machine.
+    """Keep compiled programs on disk between processes, in one folder per kind of machine.
 
     Code compiled for one processor must not be loaded on another that shares the disk.
 
-    `JAX_COMPILATION_CACHE_DIR` chooses another folder; set to the empty string it turns the cache off.
+    `JAX_COMPILATION_CACHE_DIR` chooses another folder; the empty string turns the cache off.
     """
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(machine.cache_folder() / "xla" / machine.instructions()))
@@ -65,18 +65,18 @@ def use_compilation_cache() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Lets the allocator keep what it frees, and on huge pages: XLA asks for the same large buffers again and again.
+    """Make the allocator keep freed memory, on huge pages: XLA requests the same large buffers again and again.
 
-    By default glibc gives each one back to the kernel and has the next one's pages, 4 KiB each, zeroed again, which can
-    take longer than the arithmetic on them. Changes no number; does nothing on other systems or where the environment
-    variables of glibc's malloc are set.
+    By default glibc returns each one to the kernel, which zeroes the pages of the next, 4 KiB each; this can take
+    longer than the arithmetic on them. Changes no number; does nothing on other systems or if environment variables of
+    glibc's malloc are set.
     """
     if sys.platform != "linux" or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         return
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "mallopt"):  # another C library
         return
-    libc.mallopt(_M_ARENA_MAX, 1)  # one heap for all threads: what one frees another can use
+    libc.mallopt(_M_ARENA_MAX, 1)  # one heap for all threads, so that each can reuse what another frees
     libc.mallopt(_M_MMAP_THRESHOLD, -1)
     libc.mallopt(_M_TRIM_THRESHOLD, -1)
     libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = (
@@ -86,7 +86,7 @@ def keep_freed_memory() -> None:
     )
     libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    block = libc.malloc(size)  # address space, no memory: the heap grows by it and keeps it
+    block = libc.malloc(size)  # address space only, no memory: the heap grows by it and keeps it
     if block:
         first = -(-block // _HUGE_PAGE_BYTES) * _HUGE_PAGE_BYTES
         libc.madvise(first, size - _HUGE_PAGE_BYTES, _MADV_HUGEPAGE)
@@ -94,12 +94,12 @@ def keep_freed_memory() -> None:
 
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX, _MADV_HUGEPAGE = -1, -3, -8, 14
-"""Names of options in glibc's malloc.h and Linux's mman.h."""
+"""Constants from glibc's malloc.h and Linux's mman.h."""
 _HUGE_PAGE_BYTES = 2**21
 
 
 def preset_of(names: Sequence[str], args: Sequence[str]) -> str:
-    """The preset that `--preset NAME` names, the first where there is no such option."""
+    """The preset given by `--preset NAME`, else the first."""
     for place, arg in enumerate(args):
         option, _, value = arg.partition("=")
         if option == "--preset":
@@ -110,15 +110,15 @@ def preset_of(names: Sequence[str], args: Sequence[str]) -> str:
 
 
 def main(default: S | UnionType, run: Callable[[S], Any], description: str | None) -> None:
-    """Parse, run, and turn what a person can mend into one line and an exit code (2: settings, 1: the rest).
+    """Parse, run, and turn user errors into one line and an exit code (2: settings, 1: the rest).
 
-    A union of settings' types in place of a default makes each of them a subcommand.
+    A union of settings types in place of a default makes each a subcommand.
     """
     reported(lambda: run(parse(default, description, sys.argv[1:])))
 
 
 def reported(run: Callable[[], Any]) -> None:
-    """Sets the process up, runs, and turns what a person can mend into one line and an exit code."""
+    """Set up the process, run, and turn user errors into one line and an exit code."""
     try:
         keep_freed_memory()
         use_compilation_cache()
@@ -139,7 +139,7 @@ def reported(run: Callable[[], Any]) -> None:
 
 def _fail(message: str, code: int) -> None:
     print(f"error: {message}", file=sys.stderr, flush=True)
-    if hosts.are_several():  # no farewell, for which the others would have to come too
+    if hosts.are_several():  # skip the exit barrier, which the others would have to join
         sys.stdout.flush()
         os._exit(code)
     sys.exit(code)

@@ -1,8 +1,8 @@
-"""The processor as several devices: one thread each, so that members of a sweep or shards of a batch have a core each.
+"""The CPU as several single-threaded devices, so that sweep members or batch shards get a core each.
 
-XLA's CPU code gives one device all cores, and most small models cannot use them: handing work to threads costs more
-than it saves. Virtual devices run at the same time, each in its own thread. They can be made only before JAX's CPU
-backend starts, and are of no consequence where JAX runs on another kind of device.
+XLA gives a single CPU device all cores, which most small models cannot use: dispatching work to threads costs more than
+it saves. Virtual devices run concurrently, each in its own thread. They must be created before JAX's CPU backend
+starts, and have no effect where JAX runs on another kind of device.
 """
 
 import os
@@ -17,12 +17,12 @@ _COUNT = "xla_force_host_platform_device_count"
 
 
 def place(cpu_devices: int | None, members: int, shares: int = 1, small_operations: bool = False) -> None:
-    """Makes the devices of a run of so many members or shares of a batch, as `RunSettings.cpu_devices` has it.
+    """Create the devices for a run's members or batch shards, as set by `RunSettings.cpu_devices`.
 
-    None means what is fastest: one single-threaded device a core (no more than members) where there are many members,
-    one a share where a batch is divided; for any other single run the whole processor as one device, or one thread if
-    it is made of `small_operations`. Devices that have been chosen otherwise (JAX_NUM_CPU_DEVICES, XLA_FLAGS, an
-    earlier call) are then left as they are; a number of one's own is refused if it comes too late.
+    None chooses the fastest: with several members, one single-threaded device per core (at most one per member); for a
+    sharded batch, one per shard; for any other run, the whole CPU as one device, or one thread if it consists of
+    `small_operations`. Devices chosen otherwise (JAX_NUM_CPU_DEVICES, XLA_FLAGS, an earlier call) are then left as they
+    are; an explicit count is an error once JAX has started.
     """
     if cpu_devices is not None:
         check_at_least("run.cpu_devices", cpu_devices, 0)
@@ -31,12 +31,12 @@ def place(cpu_devices: int | None, members: int, shares: int = 1, small_operatio
     elif (max(members, shares) > 1 or small_operations) and not _chosen():
         try:
             use_single_threads(shares if shares > 1 else min(members, machine.cores()))
-        except ValueError:  # the backend has started: then as it is
+        except ValueError:  # the backend has started: leave it as it is
             return
 
 
 def use_single_threads(count: int) -> None:
-    """`count` CPU devices of one thread each; refuses once JAX's backends have started."""
+    """Create `count` single-threaded CPU devices; refuse once JAX's backends have started."""
     try:
         jax.config.update("jax_num_cpu_devices", count)
     except RuntimeError:

@@ -18,7 +18,7 @@ from jaxgen.runs.settings import Settings
 
 
 def main(experiment: Experiment[Any, Any], description: str | None, args: Sequence[str] | None = None) -> None:
-    """Run the experiment as its command line says; leaves by `SystemExit` (130, 143) when a signal stops it."""
+    """Run the experiment from its command line; raises `SystemExit` (130, 143) when a signal stops it."""
 
     def launch() -> None:
         settings = experiment.parse(sys.argv[1:] if args is None else args, description)
@@ -26,14 +26,14 @@ def main(experiment: Experiment[Any, Any], description: str | None, args: Sequen
         processes.start(run)
         devices.place(run.cpu_devices, run.seeds, run.devices, experiment.algorithm.TRAITS.single_thread)
         with processes.together():
-            quick.once()  # after the devices are placed: it makes them
+            quick.once()  # after the device setup, since this creates the devices
             train(experiment, settings)
 
     command_line.reported(launch)
 
 
 def train(experiment: Experiment[Any, Any], settings: Settings[Any, Any]) -> Run[Any, Any]:
-    """Run and show; in all processes but the first nothing is shown, and they leave in the end."""
+    """Run and report; processes other than the first print nothing and exit at the end."""
     first = hosts.is_first()
     task = Task(
         experiment.name,
@@ -54,7 +54,7 @@ def train(experiment: Experiment[Any, Any], settings: Settings[Any, Any]) -> Run
 
 
 def show(experiment: Experiment[Any, Any], run: Run[Any, Any]) -> None:
-    """The last lines of a run: its numbers and where its figures are."""
+    """Print the last lines of a run: its numbers and the location of its figures."""
     assert run.directory is not None
     if run.status == "stopped":
         again = f"run the same command with --run.name {run.directory.name}"

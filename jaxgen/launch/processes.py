@@ -1,7 +1,7 @@
-"""Several processes that work on one run, on one machine or many: how they meet and how they end.
+"""Startup and shutdown of several processes that work on one run, on one machine or many.
 
-Every process runs the same program on its own share of the data; what a program computes is known to all. Only the
-first one writes. What they tell each other is in `jaxgen.engine.hosts`.
+Every process runs the same program on its own share of the data, and all know the results. Only the first one writes.
+Their messages are in `jaxgen.engine.hosts`.
 """
 
 import ctypes
@@ -19,21 +19,21 @@ from jaxgen.errors import UserError, refuse
 from jaxgen.runs.settings import RunSettings
 
 _FAREWELL = 3600
-"""Seconds the first to finish wait for the others, such as the one that draws."""
+"""Seconds that finished processes wait at exit for the rest (process 0 may still be drawing figures)."""
 LOST = "lost another process of this run, or the way to it; start all again, they go on from the last checkpoint"
 
 
 def start(run: RunSettings) -> None:
-    """Meets the other processes, if the settings or a cluster's environment say that there are some.
+    """Connect to the other processes, if the settings or a cluster's environment define any.
 
-    Must come before JAX's devices are first used. Slurm, Open MPI, Kubernetes and Cloud TPUs are known to JAX.
+    Must run before JAX's devices are first used. JAX detects Slurm, Open MPI, Kubernetes and Cloud TPUs.
     """
     if not (run.distributed or run.coordinator):
         return
     if sys.platform == "win32":
         field = "coordinator" if run.coordinator else "distributed"
         refuse(f"run.{field}", getattr(run, field), "nothing on Windows, where JAX's processes cannot work together")
-    jax.config.update("jax_enable_preemption_service", False)  # signals are ours, between chunks
+    jax.config.update("jax_enable_preemption_service", False)  # we handle signals, between chunks
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     explicit: tuple[Any, Any, Any] = (None, None, None)
     if run.coordinator:
@@ -57,17 +57,17 @@ def start(run: RunSettings) -> None:
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Nothing is printed but errors."""
+    """Suppress all output but errors."""
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
         yield
 
 
 @contextmanager
 def together() -> Iterator[None]:
-    """An error inside one process ends it at once: the others notice, and end within `run.heartbeat_timeout` seconds.
+    """End this process at once on an error; the others notice and end within `run.heartbeat_timeout` seconds.
 
-    Otherwise it would wait at its exit for others that wait for it. JAX aborts a process that has lost the others; a
-    last line then says so in place of a core dump.
+    Otherwise it would wait at exit for others that wait for it. JAX aborts a process that has lost the others; a last
+    line then reports this in place of a core dump.
     """
     if not jax.distributed.is_initialized():
         yield
@@ -76,7 +76,7 @@ def together() -> Iterator[None]:
     try:
         yield
     except (UserError, OSError, KeyboardInterrupt):
-        raise  # the command line says these in a line, and ends the process
+        raise  # the command line reports these in one line and ends the process
     except jax.errors.JaxRuntimeError as error:
         _leave(f"error: {LOST} ({(str(error).splitlines() or [''])[0][:150]})", 1)
     except Exception:
@@ -85,11 +85,11 @@ def together() -> Iterator[None]:
 
 _AT_ABORT = ctypes.CFUNCTYPE(None, ctypes.c_int)
 _KEPT: list[Any] = []
-"""C code holds these functions."""
+"""References to functions that C code holds."""
 
 
 def _say_at_abort(message: str) -> None:
-    """The last line on the terminal when JAX's own threads abort the process."""
+    """Set the last line on the terminal in case JAX's own threads abort the process."""
     handler = _AT_ABORT(lambda number: _leave(f"error: {message}", 1))
     libc = ctypes.CDLL(None)
     libc.signal.argtypes, libc.signal.restype = [ctypes.c_int, _AT_ABORT], ctypes.c_void_p

@@ -15,11 +15,11 @@ from jaxgen.runs.bar import Bar
 from jaxgen.runs.metrics import Row
 
 SECONDS = 0.5
-"""Least time between two evaluations that are shown."""
+"""Minimum time between two displayed evaluations."""
 
 
 class Terminal(Bar):
-    """Lines for what happens and a bar (on a terminal) for what is going on."""
+    """Lines for events and a progress bar (on a terminal)."""
 
     def __init__(self, bar: bool) -> None:
         super().__init__(None if bar else True)
@@ -48,7 +48,7 @@ class Terminal(Bar):
 
 
 def sizes(dataset: Dataset | None, members: Members | None) -> str:
-    """The data and the members in a few words."""
+    """A short description of the data and the members."""
     parts = []
     if dataset is not None:
         splits = (("training", dataset.train), ("test", dataset.test))

@@ -1,8 +1,8 @@
-"""Adversarial losses: what the two players pay for logits of real and of generated images, one value an image.
+"""Adversarial losses from logits of real and generated images, one value per image.
 
-Every loss takes logits (B,) of real images and (B,) of generated ones and returns the discriminator's terms for
-either and the generator's for the generated, unreduced and in nats where they are likelihoods. Each player descends
-on the mean of its own; no term mixes examples.
+Every loss takes logits (B,) of real images and (B,) of generated ones. It returns the discriminator's terms for both
+and the generator's for the generated ones, unreduced, in nats if they are likelihoods. Each player minimizes the mean
+of its own terms; no term mixes examples.
 """
 
 from collections.abc import Callable
@@ -17,14 +17,14 @@ Critic = Callable[[Float[Array, "b h w c"]], Float[Array, " b"]]
 
 
 class Losses(NamedTuple):
-    """One value an image."""
+    """One value per image."""
 
     real: Float[Array, " b"]
-    """The discriminator's, real images."""
+    """Discriminator loss on real images."""
     fake: Float[Array, " b"]
-    """The discriminator's, generated images."""
+    """Discriminator loss on generated images."""
     generator: Float[Array, " b"]
-    """The generator's, generated images."""
+    """Generator loss on generated images."""
 
 
 class Targets(NamedTuple):
@@ -33,7 +33,7 @@ class Targets(NamedTuple):
     real: float | Array = 1.0
     fake: float | Array = 0.0
     generator: float | Array = 1.0
-    """The probability of "real" that the generator aims at for its images."""
+    """The probability of "real" that the generator aims for."""
 
 
 PLAIN = Targets()
@@ -50,9 +50,9 @@ def _cross_entropy(logits: Array, target: float | Array) -> Array:
 
 
 def minimax(real: Float[Array, " b"], fake: Float[Array, " n"], targets: Targets = PLAIN) -> Losses:
-    """-log D(x), -log(1 - D(g)), and the generator the exact opposite, log(1 - D(g)).
+    """-log D(x), -log(1 - D(g)), and exactly the opposite for the generator, log(1 - D(g)).
 
-    Goodfellow et al., Generative adversarial nets, NeurIPS 2014, eq. 1. Smoothed targets hold for both players; the
+    Goodfellow et al., Generative adversarial nets, NeurIPS 2014, eq. 1. Smoothed targets apply to both players; the
     generator's own is not used.
     """
     _check(real, fake)
@@ -61,7 +61,7 @@ def minimax(real: Float[Array, " b"], fake: Float[Array, " n"], targets: Targets
 
 
 def non_saturating(real: Float[Array, " b"], fake: Float[Array, " n"], targets: Targets = PLAIN) -> Losses:
-    """-log D(x), -log(1 - D(g)), and -log D(g); with smoothed targets the cross-entropies with those."""
+    """-log D(x), -log(1 - D(g)), and -log D(g); with smoothed targets, the cross-entropies to those."""
     _check(real, fake)
     return Losses(
         _cross_entropy(real, targets.real),
@@ -71,7 +71,7 @@ def non_saturating(real: Float[Array, " b"], fake: Float[Array, " n"], targets: 
 
 
 def least_squares(real: Float[Array, " b"], fake: Float[Array, " n"], targets: Targets = PLAIN) -> Losses:
-    """Half the squared distance of the plain outputs from the targets (Mao et al., ICCV 2017, eq. 9)."""
+    """Half the squared distance of the raw outputs from the targets (Mao et al., ICCV 2017, eq. 9)."""
     _check(real, fake)
     return Losses(
         0.5 * (real - targets.real) ** 2, 0.5 * (fake - targets.fake) ** 2, 0.5 * (fake - targets.generator) ** 2
@@ -85,7 +85,7 @@ def hinge(real: Float[Array, " b"], fake: Float[Array, " n"], targets: Targets =
 
 
 def wasserstein(real: Float[Array, " b"], fake: Float[Array, " n"], targets: Targets = PLAIN) -> Losses:
-    """-D(x), D(g), and -D(g): needs a critic held near Lipschitz 1 (Arjovsky et al., ICML 2017)."""
+    """-D(x), D(g), and -D(g): needs a critic kept nearly 1-Lipschitz (Arjovsky et al., ICML 2017)."""
     _check(real, fake)
     return Losses(-real, fake, -fake)
 

@@ -1,4 +1,4 @@
-"""Bounds on log p(x) of a latent-variable model, and the terms they are made of.
+"""Bounds on log p(x) of a latent-variable model, and their terms.
 
 With w = p(x, z) / q(z | x), z ~ q: ELBO = E[log w] (Kingma & Welling, 2013), importance-weighted bound
 E[log mean_k w_k] (Burda, Grosse & Salakhutdinov, 2015). Everything is in nats per image.
@@ -22,11 +22,11 @@ def importance_weighted(log_weights: Float[Array, "b k"]) -> Float[Array, " b"]:
 
 @jax.custom_vjp
 def doubly_reparameterized(codes: Float[Array, "b k d"]) -> tuple[Float[Array, "b k d"], Float[Array, "b k"]]:
-    """The codes, and zeros to be added to the log weights: gives `importance_weighted` the gradient DReG.
+    """The codes, and zeros to add to the log weights, which give `importance_weighted` the DReG gradient.
 
-    The gradient through code k is multiplied with its normalized weight, so that the encoder's becomes
+    The gradient through code k is multiplied by its normalized weight, so that the encoder's becomes
     sum_k w_k^2 d log w_k / dz_k dz_k / dphi (Tucker et al., 2019, eq. 8; q's density in w must not carry a gradient to
-    its parameters). The weight is what reaches the zeros.
+    its parameters). The weight is the cotangent of the zeros.
     """
     return codes, jnp.zeros(codes.shape[:-1])
 
@@ -37,7 +37,7 @@ def _forward(codes: Array) -> tuple[tuple[Array, Array], None]:
 
 def _backward(_: None, cotangents: tuple[Array, Array]) -> tuple[Array]:
     to_codes, to_zeros = cotangents
-    total = to_zeros.sum(axis=-1, keepdims=True)  # zero for an image that the loss does not contain
+    total = to_zeros.sum(axis=-1, keepdims=True)  # zero for an image that is not in the loss
     weights = to_zeros / jnp.where(total == 0, 1, total)
     return (to_codes * weights[..., None],)
 
@@ -60,7 +60,7 @@ def free_bits(
 
 
 def warm_up(weight: Float[Array, ""] | float, step: Array, steps: Float[Array, ""] | float) -> Float[Array, ""]:
-    """`weight`, reached along a line from 0 in the first `steps` updates; at once where `steps` is 0."""
+    """`weight`, reached linearly from 0 over the first `steps` updates; at once if `steps` is 0."""
     return weight * jnp.minimum(1.0, jnp.float32(step + 1) / jnp.maximum(steps, 1.0))
 
 
@@ -97,6 +97,6 @@ def log_importance_weights(own: Bool[Array, "b n"], estimator: Estimator, exampl
     if estimator == "weighted":
         return jnp.full(own.shape, -math.log(batch * examples))
     others = batch - 1
-    following = jnp.roll(own, 1, axis=1)  # one of the others stands for all images outside the batch
+    following = jnp.roll(own, 1, axis=1)  # one of the others represents all images outside the batch
     weights = jnp.where(own, 1 / examples, jnp.where(following, (examples - others) / (examples * others), 1 / others))
     return jnp.log(weights)

@@ -1,4 +1,4 @@
-"""Losses: one value per example, unreduced.
+"""Reconstruction losses: one value per example, unreduced.
 
 Everything is in nats per image: summed over the event (all axes but the first), never averaged over pixels or batch.
 Unequal shapes are refused, never broadcast.
@@ -50,7 +50,7 @@ def bernoulli_cross_entropy(
 ) -> Float[Array, " b"]:
     """-log Bernoulli(target | sigmoid(logit)), nats per image; targets in [0, 1], gray levels as probabilities.
 
-    The gradient is written out, sigmoid(logit) - target: derived from the formula it takes twice the time.
+    The gradient is written out, sigmoid(logit) - target: differentiating the formula takes twice the time.
     """
     _check_equal_shapes(logits, targets)
     return _bernoulli_cross_entropy(logits, targets)

@@ -1,4 +1,4 @@
-"""Errors and losses of action values; the one module that touches rlax."""
+"""TD errors and losses of action values; the only module that uses rlax."""
 
 import warnings
 from functools import lru_cache
@@ -13,9 +13,9 @@ Loss = Literal["huber", "squared"]
 
 @lru_cache
 def _rlax() -> Any:
-    """rlax, imported where the first error is computed: seconds that no other run should pay."""
+    """rlax, imported on first use: it takes seconds, which other runs should not pay."""
     with warnings.catch_warnings(), jax.ensure_compile_time_eval():
-        warnings.simplefilter("ignore", DeprecationWarning)  # its parts' own, about one another
+        warnings.simplefilter("ignore", DeprecationWarning)  # its dependencies' warnings about one another
         import rlax
     return rlax
 
@@ -43,5 +43,5 @@ def td_errors(
 
 
 def loss(name: Loss, errors: Float[Array, " b"]) -> Float[Array, " b"]:
-    """Half the square of each error; huber: straight beyond 1."""
+    """Half the square of each error; huber: linear beyond 1."""
     return _rlax().huber_loss(errors) if name == "huber" else _rlax().l2_loss(errors, jnp.zeros_like(errors))

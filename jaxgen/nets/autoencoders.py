@@ -1,7 +1,7 @@
 """Encoders and decoders of the chapter's autoencoders: images (B, H, W, C) to codes (B, K) and back to logits.
 
-Kernels are Glorot-uniform and biases zero, Keras's defaults. Decoders end in plain numbers: a sigmoid belongs to
-the likelihood, not to the net.
+Kernels are Glorot-uniform and biases zero, Keras's defaults. Decoders return raw outputs: a sigmoid belongs to the
+likelihood, not to the net.
 """
 
 from collections.abc import Callable
@@ -42,7 +42,7 @@ class DenseEncoder(nn.Module):
 
 
 class DenseDecoder(nn.Module):
-    """Layers of the given widths (relu by default), then one number a pixel and channel."""
+    """Layers of the given widths (relu by default), then one number per pixel and channel."""
 
     image_shape: ImageShape = (28, 28, 1)
     widths: tuple[int, ...] = (20, 100)
@@ -60,7 +60,7 @@ class DenseDecoder(nn.Module):
 
 
 def check_conv_image_shape(image_shape: ImageShape) -> None:
-    """The decoder's valid convolution fits only heights and widths of 4 more than a multiple of 8 (28 is one)."""
+    """Refuse sides other than 4 more than a multiple of 8 (such as 28), which the decoder's valid convolution needs."""
     if any(side % 8 != 4 for side in image_shape[:2]):
         raise SettingError(
             f"the convolutional net cannot take images of {image_shape[0]}x{image_shape[1]}: height and width must be "
@@ -86,9 +86,9 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """Dense to a small map, then [3x3 convolution, relu, double the size] three times and one last convolution.
+    """Dense layer to a small map, then [3x3 convolution, relu, 2x upsampling] three times and a final convolution.
 
-    The third convolution is valid, which turns 16 into 14 and so 4, 8, 16 into 28. `channels` has three entries.
+    The third convolution is valid (16 to 14), so sides grow 4, 8, 16, 28. `channels` has three entries.
     """
 
     image_shape: ImageShape = (28, 28, 1)

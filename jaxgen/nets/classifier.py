@@ -1,4 +1,4 @@
-"""A small convolutional classifier, by whose features samples are judged (`jaxgen.evaluation.classifier`)."""
+"""A small convolutional classifier whose features score samples (`jaxgen.evaluation.classifier`)."""
 
 from functools import partial
 from typing import Any
@@ -17,10 +17,10 @@ LAYOUT: conv.Layout = "HWNC"
 
 
 class Classifier(nn.Module):
-    """Convolutions of stride 2 until the map is small, `FEATURES` relu units, a logit a class: (features, logits).
+    """Convolutions of stride 2 until the map is small, `FEATURES` relu units, one logit per class: (features, logits).
 
-    `plain` takes the platform's own convolution at full float32 precision in place of `nets.conv`, on the same
-    parameters: slower gradients, but features that depend on no formulation of ours.
+    `plain` uses the platform's own convolution at full float32 precision in place of `nets.conv`, with the same
+    parameters: slower gradients, but features independent of our formulations.
     """
 
     classes: int

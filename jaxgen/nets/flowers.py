@@ -1,7 +1,7 @@
-"""Encoder and decoder for color images of 80x80: images (B, H, W, C) to numbers (B, K) and codes back to logits.
+"""Encoder and decoder for 80x80 color images: images (B, H, W, C) to outputs (B, K) and codes back to logits.
 
-Valid convolutions throughout, leaky relu of slope 0.2. With h the side of the smallest map the images have sides of
-4 h + 48: 52, 56, ..., 80 (h = 8).
+Valid convolutions throughout, leaky relu of slope 0.2. With h the side of the smallest map, image sides are 4 h + 48:
+52, 56, ..., 80 (h = 8).
 """
 
 from functools import partial
@@ -22,11 +22,11 @@ leaky_relu = partial(nn.leaky_relu, negative_slope=0.2)
 ENCODER = ((32, 5, 1), (32, 5, 2), (64, 5, 1), (64, 5, 2), (128, 7, 1))
 """Channels, kernel size and stride of each layer."""
 DECODER = ((128, 7, 1), (64, 5, 2), (64, 5, 1), (32, 5, 2), (32, 5, 1))
-"""As `ENCODER`; a last layer of kernel size 4 has the images' channels."""
+"""Like `ENCODER`; a final layer with kernel size 4 outputs the image channels."""
 
 
 def check_flower_image_shape(image_shape: ImageShape) -> None:
-    """Refuses sides that the decoder's layers cannot end in."""
+    """Refuse sides that the decoder's layers cannot produce."""
     if any(side < 52 or side % 4 for side in image_shape[:2]):
         raise SettingError(
             f"the flower net cannot take images of {image_shape[0]}x{image_shape[1]}: height and width must be "
@@ -50,7 +50,7 @@ class FlowerEncoder(nn.Module):
 
 
 class FlowerDecoder(nn.Module):
-    """Dense to 8x8x128, then transposed convolutions without bias, 8-14-31-35-73-77-80."""
+    """Dense layer to 8x8x128, then transposed convolutions without bias, 8-14-31-35-73-77-80."""
 
     image_shape: ImageShape = (80, 80, 3)
     dtype: Dtype = jnp.float32

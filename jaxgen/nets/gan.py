@@ -1,11 +1,11 @@
 """Generators, noise (B, K) to images (B, H, W, C) in (-1, 1), and discriminators, images to one logit each.
 
-Of either kind there are three: the chapter's dense nets (for 28x28), its convolutional ones (for 80x80), and small
-convolutional ones. All take `classes` (B, N), one-hot rows, or None; and `keys`, one key an example for dropout, or
+There are three of each: the chapter's dense nets (for 28x28), its convolutional ones (for 80x80), and small
+convolutional ones. All take `classes` (B, N), one-hot rows, or None; and `keys`, one key per example for dropout, or
 None for evaluation. No net mixes examples. Kernels are Glorot-uniform and biases zero.
 
-A discriminator takes images in one array or in several, which it sees as one batch: only their first layers run
-apart, so that no gradient is computed for images that nobody differentiates by (the real ones).
+A discriminator takes images in one array or several, treated as one batch: only the first layers run separately, so
+that no gradient is computed with respect to images that need none (the real ones).
 """
 
 from typing import Any
@@ -32,7 +32,7 @@ LAYOUTS: dict[str, conv.Layout] = {FLOWER: "HWNC", SMALL: "CHWN"}
 
 
 class _Net(nn.Module):
-    """Base of all six: leaky relu and dropout after a hidden layer, and the two ways to use a class."""
+    """Base of all six: leaky relu and dropout after a hidden layer, and two kinds of class conditioning."""
 
     widths: tuple[int, ...] = ()
     slope: float = 0.3
@@ -43,11 +43,11 @@ class _Net(nn.Module):
         return dropout(nn.leaky_relu(x, self.slope), _layer_keys(keys, layer), self.dropout_rate, axis=axis)
 
     def _beside(self, noise: Array, classes: Classes) -> Array:
-        """The generator's way: the class is more noise, known noise."""
+        """Generator conditioning: the class concatenated to the noise."""
         return noise if classes is None else jnp.concatenate([noise, classes], axis=-1)
 
     def _logits(self, features: Array, classes: Classes) -> Float[Array, " b"]:
-        """The discriminator's way, a projection: w.h + e(class).h (Miyato & Koyama, ICLR 2018)."""
+        """Discriminator conditioning by projection: w.h + e(class).h (Miyato & Koyama, ICLR 2018)."""
         logits = Dense(1, dtype=self.dtype, name="logit")(features)[:, 0].astype(jnp.float32)
         if classes is None:
             return logits
@@ -97,7 +97,7 @@ def _parts(images: Images) -> tuple[Array, ...]:
 
 
 def check_conv_image_shape(image_shape: ImageShape) -> None:
-    """Both convolutional generators start at a quarter of the height and width."""
+    """Refuse sides that are not multiples of 4: both convolutional generators start at a quarter of them."""
     if any(side % 4 for side in image_shape[:2]):
         raise SettingError(
             f"the convolutional generators cannot make images of {image_shape[0]}x{image_shape[1]}: height and width "
@@ -106,7 +106,7 @@ def check_conv_image_shape(image_shape: ImageShape) -> None:
 
 
 class _ConvNet(_Net):
-    """Base of the four convolutional nets; between input and output images lie in `layout` (`Turned`)."""
+    """Base of the four convolutional nets; between input and output, images are in `layout` (`Turned`)."""
 
     layout: conv.Layout = "HWNC"
 
@@ -114,7 +114,7 @@ class _ConvNet(_Net):
         return self._activate(x, keys, layer, axis=self.layout.index("N"))
 
     def _from_vectors(self, x: Float[Array, "b k"], image_shape: ImageShape, use_bias: bool) -> Turned:
-        """A dense layer to a map of `widths[0]` channels and a quarter of the image's sides."""
+        """A dense layer to a map with `widths[0]` channels and a quarter of the image's sides."""
         height, width = image_shape[0] // 4, image_shape[1] // 4
         x = Dense(height * width * self.widths[0], use_bias=use_bias, dtype=self.dtype)(x)
         return conv.from_nhwc(x.reshape(-1, height, width, self.widths[0]), self.layout)
@@ -127,8 +127,9 @@ class _ConvNet(_Net):
 
 
 class FlowerGenerator(_ConvNet):
-    """The chapter's for 80x80x3, without biases, 6,443,712 parameters: a 20x20 map, three transposed convolutions of
-    kernels 3, 5, 5 (the last doubles), one of kernel 5 to the image (doubles again), tanh. `widths` has four."""
+    """The chapter's 80x80x3 generator, without biases, 6,443,712 parameters: a 20x20 map, three transposed convolutions
+    with kernels 3, 5, 5 (the last doubles the size), one with kernel 5 to the image (doubles again), tanh. `widths` has
+    four entries."""
 
     image_shape: ImageShape = (80, 80, 3)
     layout: conv.Layout = LAYOUTS[FLOWER]
@@ -166,7 +167,7 @@ class _ConvDiscriminator(_ConvNet):
 
 
 class FlowerDiscriminator(_ConvDiscriminator):
-    """The chapter's for 80x80x3, 530,561 parameters: three convolutions of stride 2, kernels 5, 5, 3, and a logit."""
+    """The chapter's 80x80x3 discriminator, 530,561 parameters: stride-2 convolutions, kernels 5, 5, 3, and a logit."""
 
     layout: conv.Layout = LAYOUTS[FLOWER]
     widths: tuple[int, ...] = DISCRIMINATOR_WIDTHS[FLOWER]
@@ -178,7 +179,7 @@ class FlowerDiscriminator(_ConvDiscriminator):
 
 
 class SmallGenerator(_ConvNet):
-    """A map of a quarter of the sides, then [transposed 5x5 convolution that doubles] twice, tanh. Two `widths`."""
+    """A quarter-size map, then [transposed 5x5 convolution that doubles the size] twice, tanh. Two `widths`."""
 
     image_shape: ImageShape = (28, 28, 1)
     layout: conv.Layout = LAYOUTS[SMALL]

@@ -1,4 +1,4 @@
-"""Action values Q(observation, .): relu layers, after a small convolution where observations are images."""
+"""Action values Q(observation, .): relu layers, after a small convolution if observations are images."""
 
 from typing import Literal, get_args
 
@@ -15,7 +15,7 @@ assert ACTIVATIONS.keys() == set(get_args(Activation))
 
 
 class QNet(nn.Module):
-    """Flattened observation (or `channels` of a 3x3 convolution over it), layers of `widths`, a value an action.
+    """Flattened observation (or `channels` of a 3x3 convolution over it), layers of `widths`, one value per action.
 
     As 4-20-20-2 it has 562 parameters. `dueling`: the last layer gives a state's value V and advantages A, and
     Q = V + A - mean A (Wang et al., ICML 2016; here both from the same hidden layer).

@@ -1,7 +1,7 @@
-"""Figures: of an autoencoder, a VAE, a GAN, a DQN, of a sweep and a search.
+"""Figures of autoencoders, VAEs, GANs, DQNs, sweeps and searches.
 
 Each algorithm's module has `draw(snapshot)`, which writes the figures of a run; `figures` turns arrays into pictures,
-`cartpole` states into a GIF. The modules are imported when they are first asked for.
+`cartpole` states into a GIF. The modules are imported on first use.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""The figures of an autoencoder: what it does to images, and what lies in its code plane."""
+"""Figures of an autoencoder: reconstructions, loss curves and the code plane."""
 
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ CHAPTER_CODES = ((10.0, 10.0), (5.0, 5.0))
 
 
 def draw(snapshot: Snapshot) -> None:
-    """Writes reconstructions, loss curves and, for two-number codes, the code plane."""
+    """Write reconstructions, loss curves and, for two-number codes, the code plane."""
     _draw_reconstructions(snapshot)
     figures.curves(
         snapshot.directory / "loss.png",

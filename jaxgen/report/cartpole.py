@@ -12,18 +12,18 @@ METERS = 2.4
 POLE = 1.0
 """The pole's length in meters."""
 FRAME_STEPS = 2
-"""Steps (of 20 ms) from frame to frame."""
+"""Steps (of 20 ms) per frame."""
 
 
 def animate(path: Path, states: np.ndarray) -> None:
-    """States (T, 4) of place, speed, angle (radians from upright) and angular velocity as a GIF in real time."""
+    """States (T, 4) of position, velocity, angle (radians from upright) and angular velocity as a real-time GIF."""
     frames = [frame(state, step * FRAME_STEPS) for step, state in enumerate(states[::FRAME_STEPS])]
     durations = [20 * FRAME_STEPS] * (len(frames) - 1) + [1_500]
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0)
 
 
 def frame(state: np.ndarray, step: int) -> Any:
-    """One picture, its step in a corner."""
+    """One picture, with its step in a corner."""
     from PIL import Image, ImageDraw
 
     image = Image.new("P", (WIDTH, HEIGHT), 0)

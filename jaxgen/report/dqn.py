@@ -1,4 +1,4 @@
-"""The figures of a DQN: how its returns rise over seeds, an episode of it, and what it thinks situations are worth."""
+"""Figures of a DQN: learning curves over seeds, an episode, and its state values."""
 
 from functools import partial
 from pathlib import Path
@@ -16,11 +16,11 @@ from jaxgen.runs.snapshot import Snapshot
 
 GRID = 101
 ANGLES, VELOCITIES = (-12.0, 12.0), (-3.0, 3.0)
-"""Of the pictured values, in degrees and radians per second."""
+"""Ranges of the pictured values, in degrees and radians per second."""
 
 
 def draw(snapshot: Snapshot) -> None:
-    """Writes the learning curves and what belongs to the environment."""
+    """Write the learning curves and the environment's own figures."""
     rows = snapshot.rows if snapshot.many is None else snapshot.many.rows
     draw_curves(snapshot.directory / "returns.png", rows, snapshot.config)
     if snapshot.config.environment == "CartPole-v1":
@@ -32,7 +32,7 @@ def draw(snapshot: Snapshot) -> None:
 
 
 def series(rows: list[Row], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The steps at which a number was logged, and its values (times, members), NaN where one was not finite."""
+    """The steps at which a number was logged, and its values (times, members), NaN where not finite."""
     logged = [row for row in rows if name in row and not row.get("partial")]
     values = [[np.nan if x is None else x for x in np.atleast_1d(row[name]).tolist()] for row in logged]
     return np.array([row["step"] for row in logged]), np.array(values, np.float64)
@@ -57,7 +57,7 @@ def draw_curves(path: Path, rows: list[Row], config: dqn.Config) -> None:
 
 
 def environment_steps(steps: Any, config: dqn.Config) -> Any:
-    """Environment steps made by so many training steps."""
+    """Environment steps in this many training steps."""
     return config.learning_starts + steps * config.transitions
 
 
@@ -68,7 +68,7 @@ def _draw_episode(snapshot: Snapshot) -> None:
 
 
 def _draw_values(snapshot: Snapshot) -> None:
-    """max_a Q and Q(right) - Q(left) for a cart that stands in the middle."""
+    """max_a Q and Q(right) - Q(left) for a cart at rest in the middle."""
     angles, velocities = np.meshgrid(np.linspace(*ANGLES, GRID), np.linspace(*VELOCITIES, GRID))
     still = np.zeros(GRID * GRID)
     grid = np.stack([still, still, np.deg2rad(angles).ravel(), velocities.ravel()], axis=1)
@@ -86,7 +86,7 @@ def _draw_values(snapshot: Snapshot) -> None:
 
 
 def _draw_scores(snapshot: Snapshot, scores: np.ndarray, finished: np.ndarray) -> None:
-    """Scores (seeds, episodes) of training as a picture, and the first seed's as the chapter prints them."""
+    """Training scores (seeds, episodes) as a picture, and the first seed's as the chapter prints them."""
     played = int(min(finished.min(), scores.shape[1]))
     if played == 0:
         return
@@ -112,7 +112,7 @@ def summarize(snapshot: Snapshot, result: dict[str, Any]) -> dict[str, Any]:
 
 
 def describe(result: dict[str, Any]) -> str:
-    """The returns of a finished run, its scores as the chapter prints them, and its speed, in lines for a person."""
+    """A finished run's returns, its scores as the chapter prints them, and its speed, as human-readable lines."""
     taken, count = result["environment_steps"], len(result["returns"]["seeds"])
     scores = [f"episode {number} score: {score:.0f}" for number, score in enumerate(result.get("scores", ()), 1)]
     speed = count * taken / max(result["train_seconds"], 1e-9)

@@ -1,4 +1,4 @@
-"""Figures as PNG files: arrays in, pictures out. Matplotlib is imported where it draws, and never a display."""
+"""Figures as PNG files: arrays in, pictures out. Matplotlib is imported on first use and needs no display."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 COLORS = ("#2ca02c", "#9467bd", "#e6c700", "#8c8c8c", "#ff7f0e", "#111111", "#d62728", "#1f3b8c", "#8c564b", "#17becf")
-"""One color a class, in the spirit of the chapter's."""
+"""One color per class, in the spirit of the chapter's."""
 
 
 def _figure(width: float, height: float) -> Any:
@@ -59,7 +59,7 @@ def plane(
 
 
 def in_the_plane(codes: np.ndarray) -> tuple[np.ndarray, str]:
-    """Codes (N, K) as (N, 2), and what the axes are: the codes themselves, or their first principal components."""
+    """Codes (N, K) as (N, 2), and the name of the axes: the codes themselves, or their first principal components."""
     if codes.shape[1] == 1:
         return np.concatenate([codes, np.zeros_like(codes)], axis=1), "code"
     if codes.shape[1] == 2:
@@ -69,7 +69,7 @@ def in_the_plane(codes: np.ndarray) -> tuple[np.ndarray, str]:
 
 
 def code_scatter(path: Path, codes: np.ndarray, labels: np.ndarray, class_names: Sequence[str], axis: str) -> None:
-    """Codes (N, 2) as points, one color a class; `axis` names what the axes are."""
+    """Codes (N, 2) as points, one color per class; `axis` names the axes."""
     figure = _figure(7, 6)
     axes = figure.subplots()
     order = np.random.default_rng(0).permutation(len(codes))  # so that no class hides the others
@@ -90,7 +90,7 @@ def code_scatter(path: Path, codes: np.ndarray, labels: np.ndarray, class_names:
 
 
 def sheet(path: Path, images: np.ndarray, columns: int) -> None:
-    """Images (N, H, W, C) in [0, 1] tiled without names, row by row."""
+    """Images (N, H, W, C) in [0, 1] tiled row by row, without labels."""
     count, h, w, channels = images.shape
     rows = -(-count // columns)
     padded = np.concatenate([images, np.ones((rows * columns - count, h, w, channels))])
@@ -101,7 +101,7 @@ def sheet(path: Path, images: np.ndarray, columns: int) -> None:
 
 
 def bars(path: Path, values: np.ndarray, ylabel: str, title: str) -> None:
-    """Values (N,) as bars, largest first, with their places, counted from 1, below."""
+    """Values (N,) as bars, largest first, with their ranks, from 1, below."""
     order = np.argsort(values)[::-1]
     figure = _figure(max(5, 0.25 * len(values) + 2), 4)
     axes = figure.subplots()
@@ -112,7 +112,7 @@ def bars(path: Path, values: np.ndarray, ylabel: str, title: str) -> None:
 
 
 def curves(path: Path, rows: list[dict[str, Any]], names: Sequence[str], ylabel: str) -> None:
-    """Logged numbers over steps: one line a name, those logged only now and then with markers."""
+    """Logged numbers over steps: one line per name, with markers if logged only occasionally."""
     figure = _figure(7, 4.5)
     axes = figure.subplots()
     for name in names:
@@ -150,7 +150,7 @@ def image_sheet(path: Path, images: np.ndarray, columns: int, scale: int = 1) ->
 
 
 def animation(path: Path, frames: Sequence[Path], milliseconds: int = 400) -> None:
-    """A GIF of pictures of one size; the last stays for two seconds."""
+    """A GIF of equally sized pictures; the last stays for two seconds."""
     from PIL import Image
 
     pictures = [Image.open(frame).convert("RGB") for frame in frames]
@@ -186,7 +186,7 @@ def surfaces(
     axes_names: tuple[str, str],
     title: str,
 ) -> None:
-    """Functions of two numbers (rows from the bottom up) as pictures with color bars, side by side; 0 as a line."""
+    """Functions of two numbers (rows from the bottom up) as heat maps with color bars, side by side; 0 as a line."""
     figure = _figure(5.2 * len(maps), 4.3)
     for axes, (name, values) in zip(figure.subplots(1, len(maps), squeeze=False)[0], maps.items(), strict=True):
         signed = values.min() < 0 < values.max()

@@ -1,4 +1,4 @@
-"""The figures of a GAN: what it draws from the same noise as it learns, and whether it only knows its data by heart."""
+"""Figures of a GAN: samples from fixed noise as it trains, and a check for memorized training images."""
 
 from functools import partial
 from typing import Any
@@ -18,9 +18,9 @@ COLUMNS = 10
 PATHS = 6
 """Rows of the interpolation."""
 STEPS = 10
-"""Images of each."""
+"""Images per row."""
 POOL = 60_000
-"""Training images a copy is looked for in."""
+"""Training images searched for copies."""
 COMPARED = 8
 """Samples whose nearest training images are shown."""
 LOSSES = ("train/generator_loss", "train/discriminator_loss")
@@ -28,7 +28,7 @@ OUTPUTS = ("train/real_logit", "train/fake_logit")
 
 
 def draw(snapshot: Snapshot) -> None:
-    """Writes the sheet of samples from fixed noise; at the end of a run all the rest too."""
+    """Write the sheet of samples from fixed noise; at the end of a run, all other figures too."""
     size = snapshot.config.image_shape[0]
     noise, labels = gan.noise_and_labels(snapshot.key, COLUMNS**2 if size < 60 else 50, snapshot.config)
     scale = 2 if size < 60 else 1
@@ -49,7 +49,7 @@ def _images(snapshot: Snapshot, noise: Array, labels: Array) -> np.ndarray:
 
 
 def between(start: Array, end: Array, shares: Array) -> Array:
-    """Points (S, K) on the great circle from one noise vector to another: straight lines leave the shell noise fills.
+    """Points (S, K) on the great circle between two noise vectors: straight lines leave the shell that noise fills.
 
     White, Sampling generative networks, 2016.
     """
@@ -68,7 +68,7 @@ def _draw_interpolation(snapshot: Snapshot, noise: Array, labels: Array) -> None
 
 
 def _draw_nearest(snapshot: Snapshot, noise: Array, labels: Array) -> None:
-    """Samples above the training images (the first `POOL`) nearest to them by pixels: copies would show."""
+    """Samples above their nearest training images (of the first `POOL`) by pixels, which would reveal copies."""
     samples = _images(snapshot, noise[:COMPARED], labels[:COMPARED])
     train = jnp.asarray(snapshot.dataset.train.images[:POOL])
     distances, indices = jax.jit(partial(nearest, count=3))(jnp.asarray(samples), train)
@@ -92,7 +92,7 @@ def summarize(snapshot: Snapshot, result: dict[str, Any]) -> dict[str, Any]:
 
 
 def describe(result: dict[str, Any]) -> str:
-    """The losses' means since the start after every fifth epoch, in lines for a person."""
+    """The losses' means since the start, after every fifth epoch, as human-readable lines."""
     table = result.get("running_losses", [])
     shown = [row for row in table if row["epoch"] % 5 == 0] or table[-1:]
     lines = [f"  epoch {row['epoch']:3}: {row['generator']:.4f} / {row['discriminator']:.4f}" for row in shown]

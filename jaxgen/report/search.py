@@ -15,7 +15,7 @@ PLOTS = {
 
 
 def draw(study: Any, folder: Path, metric: str) -> list[str]:
-    """Writes what can be drawn of so few trials; returns a line for each that cannot."""
+    """Write the figures that the trials allow; return a line for each that cannot be drawn."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -17,7 +17,7 @@ def _is_number(values: Sequence[Any]) -> bool:
 
 
 def _colors(values: Sequence[Any], log: bool) -> tuple[list[Any], Any]:
-    """A color for each value, and the scale for a color bar where they are many numbers."""
+    """A color for each value, and the scale of a color bar if they are many numbers."""
     import matplotlib
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LogNorm, Normalize
@@ -32,7 +32,7 @@ def _colors(values: Sequence[Any], log: bool) -> tuple[list[Any], Any]:
 def learning_curves(
     path: Path, curves: Mapping[int, Points], values: Mapping[int, Any], axis: str, log: bool, objective: Objective
 ) -> None:
-    """`curves[i]` of member i, colored by `values[i]`, its place on `axis`."""
+    """`curves[i]` of member i, colored by `values[i]`, its value on `axis`."""
     figure = _figure(7.5, 4.5)
     axes = figure.subplots()
     members = [i for i in curves if curves[i]]
@@ -52,7 +52,7 @@ def learning_curves(
 
 
 def _zoom(axes: Any, late: Sequence[float], maximize: bool) -> None:
-    """Leaves out of view what the worst tenth does: a range that holds the others' later values."""
+    """Limit the view to the later values of all but the worst tenth."""
     if not late:
         return
     low, high = np.quantile(late, [0.1, 1] if maximize else [0, 0.9])
@@ -62,7 +62,7 @@ def _zoom(axes: Any, late: Sequence[float], maximize: bool) -> None:
 
 
 def along_axis(path: Path, values: Sequence[Any], scores: Sequence[float], axis: str, log: bool, metric: str) -> None:
-    """Each member's final metric over its place on the axis, and the mean at each place."""
+    """Each member's final metric against its value on the axis, and the mean at each value."""
     figure = _figure(6.5, 4.5)
     axes = figure.subplots()
     kinds = sorted(set(values), key=lambda v: (str(type(v)), v))
@@ -82,9 +82,9 @@ def along_axis(path: Path, values: Sequence[Any], scores: Sequence[float], axis:
 
 
 def heat_map(path: Path, cells: Mapping[tuple[Any, Any], float], names: tuple[str, str], objective: Objective) -> None:
-    """The metric at each pair of values, the mean over what else varies; white: no finite member.
+    """The metric at each pair of values, averaged over everything else; white: no finite member.
 
-    The colors leave out the worst tenth.
+    The color range leaves out the worst tenth.
     """
     down, across = (sorted({pair[k] for pair in cells}, key=lambda v: (str(type(v)), v)) for k in (0, 1))
     table = np.array([[cells.get((a, b), np.nan) for b in across] for a in down])

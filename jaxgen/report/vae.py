@@ -1,4 +1,4 @@
-"""The figures of a variational autoencoder: what it keeps of images, what its latents mean, what it makes up."""
+"""Figures of a variational autoencoder: reconstructions, latents and samples."""
 
 from functools import partial
 from statistics import NormalDist
@@ -16,15 +16,15 @@ from jaxgen.runs.snapshot import Snapshot
 SHOWN = 10
 GRID = 20
 DRAWS = 3
-"""Posterior samples shown of each image."""
+"""Posterior samples shown per image."""
 TRAVERSED = 10
-"""Latents traversed at most, those of the largest KL."""
+"""Maximum number of latents traversed, those with the largest KL."""
 FLOWERS = 3
 """Reconstructions the chapter shows of its flowers."""
 
 
 def draw(snapshot: Snapshot) -> None:
-    """Writes every figure that fits the latents and the images."""
+    """Write every figure that fits the latents and the images."""
     split = snapshot.dataset.test
     posteriors = jax.jit(partial(codes.posteriors, config=snapshot.config))(
         snapshot.state.params, split.images, snapshot.key
@@ -55,7 +55,7 @@ def _decode(snapshot: Snapshot, points: np.ndarray) -> np.ndarray:
 
 
 def _pixels(snapshot: Snapshot, count: int) -> np.ndarray:
-    """The first test images as the model is given them."""
+    """The first test images as the model sees them."""
     keys = batching.keys(jax.random.split(snapshot.key)[0], count)  # the draws that `reconstruct` makes
     return np.asarray(vae.pixels(snapshot.dataset.test.images[:count], keys, snapshot.config))
 
@@ -121,7 +121,7 @@ def _draw_manifold(snapshot: Snapshot) -> None:
 
 
 def _draw_traversals(snapshot: Snapshot, code: np.ndarray, kls: np.ndarray) -> None:
-    """The first test image's code with one latent after the other moved through the prior."""
+    """The first test image's code with each latent in turn moved through the prior."""
     chosen = np.argsort(kls)[::-1][:TRAVERSED]
     line = np.linspace(-3, 3, SHOWN + 1)
     points = np.tile(code, (len(chosen), len(line), 1))

@@ -1,1 +1,1 @@
-"""Reinforcement learning on the device: environments (gymnax) and replay."""
+"""Reinforcement learning on the device: environments (gymnax) and the replay buffer."""

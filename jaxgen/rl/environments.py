@@ -1,7 +1,7 @@
-"""Environments that run on the device: the one module that touches gymnax.
+"""Environments that run on the device; the only module that uses gymnax.
 
-gymnax is imported when an environment is first made, for that takes seconds. Observations and rewards are float32
-whatever the environment gives; an episode that is over starts again by itself.
+gymnax is imported when an environment is first made, because that takes seconds. Observations and rewards are always
+float32; environments reset automatically.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from jaxgen.errors import check_choice, refuse
 
 
 class Environment(NamedTuple):
-    """An environment by its name, and what a net must know of it."""
+    """A named environment and the properties a net needs."""
 
     name: str
     gymnax: Any
@@ -26,15 +26,15 @@ class Environment(NamedTuple):
     observation_shape: tuple[int, ...]
     actions: int
     episode_steps: int
-    """Length at which an episode is cut."""
+    """Time limit of an episode, in steps."""
 
 
 class EnvState(NamedTuple):
-    """Where N copies of an environment stand."""
+    """State of N copies of an environment."""
 
     observation: Float[Array, " n *shape"]
     inner: Any
-    """gymnax's own state of each."""
+    """gymnax's state of each copy."""
 
 
 class StepResult(NamedTuple):
@@ -42,21 +42,21 @@ class StepResult(NamedTuple):
 
     reward: Float[Array, " n"]
     observation: Float[Array, " n *shape"]
-    """Where the step led to, also where a new episode has begun since."""
+    """Observation after the step, before any automatic reset."""
     terminated: Bool[Array, " n"]
-    """The episode came to its own end: nothing follows."""
+    """The episode reached a terminal state."""
     done: Bool[Array, " n"]
-    """The episode came to its own end, or was cut at its time limit."""
+    """The episode terminated or was truncated at its time limit."""
 
 
 @lru_cache
 def make(name: str) -> Environment:
-    """The environment of that name; an unknown one, or one a DQN cannot play, is a `SettingError`."""
+    """The environment called `name`; an unknown one, or one a DQN cannot play, raises a `SettingError`."""
     import gymnax
 
     check_choice("config.environment", name, gymnax.registered_envs)
     try:
-        # Some make arrays, which must outlive a trace that asks for them first, of numbers and booleans.
+        # Some create arrays, which must outlive the trace that first needs them, and mix numbers with booleans.
         with jax.ensure_compile_time_eval(), jax.numpy_dtype_promotion("standard"):
             env, params = gymnax.make(name)
     except OSError as error:  # one of them downloads its images
@@ -70,7 +70,7 @@ def make(name: str) -> Environment:
 
 
 def reset(environment: Environment, keys: Key[Array, " n"]) -> EnvState:
-    """The first states of as many copies as there are keys."""
+    """Initial states, one copy per key."""
     with jax.numpy_dtype_promotion("standard"):  # gymnax writes booleans into arrays of numbers
         observation, inner = jax.vmap(environment.gymnax.reset, in_axes=(0, None))(keys, environment.params)
     return EnvState(
@@ -81,7 +81,7 @@ def reset(environment: Environment, keys: Key[Array, " n"]) -> EnvState:
 def step(
     environment: Environment, keys: Key[Array, " n"], env_state: EnvState, actions: Int[Array, " n"]
 ) -> tuple[EnvState, StepResult]:
-    """One step of every copy; those whose episode is over stand at the start of the next."""
+    """One step of every copy; copies whose episode is over are reset."""
     play_on = jax.vmap(environment.gymnax.step, in_axes=(0, 0, 0, None))
     with jax.numpy_dtype_promotion("standard"):  # gymnax multiplies numbers by integer actions and by booleans
         observation, inner, reward, terminated, truncated, info = play_on(
@@ -100,9 +100,9 @@ def play(
     episodes: int,
     axis_name: str | None = None,
 ) -> tuple[Float[Array, " n"], Float[Array, "t m *shape"]]:
-    """Returns of fresh episodes played by a policy side by side, and what was seen in them (zeros once over).
+    """Returns of fresh episodes played by a policy in parallel, and their observations (zeros after the end).
 
-    With `axis_name` each device plays its share of them, sees those, and gets all returns.
+    With `axis_name` each device plays its share and gets those observations and all returns.
     """
     reset_key, step_key = jax.random.split(key)
     start = reset(environment, collectives.local_shard(jax.random.split(reset_key, episodes), axis_name))

@@ -1,7 +1,7 @@
-"""Replay: the last transitions of E environments, in a ring of T rows on the device, sampled uniformly or by priority.
+"""Replay buffer: the last transitions of E environments in an on-device ring of T rows; uniform or prioritized.
 
-Rows are in the order of time and hold one transition of each environment, so n-step returns are made when a row is
-sampled, from the rows after it. Everything is arithmetic on the count of rows: no branch, and under `vmap` no copy.
+Rows are in time order and hold one transition of each environment, so n-step returns are computed from the following
+rows when a row is sampled. Everything is arithmetic on the row count: no branches, and no copies under `vmap`.
 """
 
 from typing import Any, NamedTuple
@@ -14,53 +14,53 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 from jaxgen import collectives
 
 BLOCK = 128
-"""Transitions whose priorities are summed up before one is looked for."""
+"""Transitions per block of summed priorities in the search."""
 
 
 class Transition(NamedTuple):
-    """One step of E environments, or a row of it for every row of the ring."""
+    """One step of E environments, or one such row for every row of the ring."""
 
     observation: Float[Array, "..."]
     action: Int[Array, "*rows e"]
     reward: Float[Array, "*rows e"]
     next_observation: Float[Array, "..."]
-    """The observation after the step: at the end of an episode its last one, not the next one's first."""
+    """The observation after the step: at the end of an episode its last one, not the first of the next."""
     terminated: Bool[Array, "*rows e"]
     done: Bool[Array, "*rows e"]
-    """Terminated, or cut at the time limit."""
+    """Terminated, or truncated at the time limit."""
 
 
 class Replay(NamedTuple):
-    """The ring."""
+    """The ring buffer."""
 
     rows: Transition
     written: Int[Array, ""]
     """Rows ever written."""
     priorities: Float[Array, "rows e"] | None
-    """Of each transition, 0 where there is none yet; None where sampling is uniform."""
+    """Priority of each transition, 0 for empty slots; None if sampling is uniform."""
 
 
 class Index(NamedTuple):
-    """Where B transitions lie."""
+    """Positions of B transitions."""
 
     row: Int[Array, " b"]
     environment: Int[Array, " b"]
 
 
 class Batch(NamedTuple):
-    """B transitions over up to n steps: Q(observation, action) is to be value + discount Q(next_observation, .)."""
+    """B transitions over up to n steps: Q(observation, action) is fit to value + discount Q(next_observation, .)."""
 
     observation: Float[Array, " b *shape"]
     action: Int[Array, " b"]
     value: Float[Array, " b"]
     """Sum of the discounted rewards."""
     discount: Float[Array, " b"]
-    """gamma to the number of steps; 0 where the episode terminated in them, not where it was cut."""
+    """gamma to the number of steps; 0 if the episode terminated within them, not if it was truncated."""
     next_observation: Float[Array, " b *shape"]
 
 
 def create(rows: int, environments: int, observation_shape: tuple[int, ...], prioritized: bool) -> Replay:
-    """An empty ring."""
+    """An empty ring buffer."""
 
     def zeros(dtype: Any, *shape: int) -> Array:
         return jnp.zeros((rows, environments, *shape), dtype)
@@ -73,7 +73,7 @@ def create(rows: int, environments: int, observation_shape: tuple[int, ...], pri
 
 
 def add(replay: Replay, transition: Transition) -> Replay:
-    """Writes one row over the oldest; its priorities are the largest there are (1 at first)."""
+    """Overwrite the oldest row; the new row's priorities are the current maximum (1 at first)."""
     at = replay.written % replay.rows.reward.shape[0]
     rows = jax.tree.map(lambda ring, new: lax.dynamic_update_index_in_dim(ring, new, at, 0), replay.rows, transition)
     priorities = replay.priorities
@@ -85,9 +85,9 @@ def add(replay: Replay, transition: Transition) -> Replay:
 
 
 def uniform(replay: Replay, draws: UInt32[Array, " b"], n_step: int, axis_name: str | None = None) -> Index:
-    """Places drawn with replacement from all transitions that have the n - 1 rows after them; `draws` are random.
+    """Positions drawn with replacement from all transitions followed by n - 1 rows; `draws` are random words.
 
-    With `axis_name`, places in the rings of all devices, each of which holds its own environments.
+    With `axis_name`, positions in the rings of all devices, each of which holds its own environments.
     """
     capacity, environments = replay.rows.reward.shape
     environments *= collectives.size(axis_name)
@@ -99,7 +99,7 @@ def uniform(replay: Replay, draws: UInt32[Array, " b"], n_step: int, axis_name: 
 
 
 def unit(draws: UInt32[Array, "*n"]) -> Float[Array, "*n"]:
-    """Random words as numbers in [0, 1), by their upper 24 bits."""
+    """Random words as numbers in [0, 1), from their upper 24 bits."""
     return (draws >> 8).astype(jnp.float32) * 2.0**-24
 
 
@@ -110,9 +110,9 @@ def prioritized(
     priority_exponent: Float[Array, ""] | float,
     importance_exponent: Float[Array, ""] | float,
 ) -> tuple[Index, Float[Array, " b"]]:
-    """Places drawn by P(i) ~ priority_i^a, and weights (choices P(i))^-b over their largest.
+    """Positions drawn with P(i) ~ priority_i^a, and weights (choices P(i))^-b divided by their maximum.
 
-    Schaul et al., Prioritized experience replay, ICLR 2016: stratified, one place from each of B equal parts.
+    Schaul et al., Prioritized experience replay, ICLR 2016: stratified, one position from each of B equal parts.
     """
     assert replay.priorities is not None
     capacity, environments = replay.priorities.shape
@@ -126,7 +126,7 @@ def prioritized(
 
 
 def _by_mass(masses: Float[Array, " n"], draws: UInt32[Array, " b"]) -> tuple[Int[Array, " b"], Float[Array, ""]]:
-    """Stratified inverse of the cumulated masses in two steps, first the block and then the place in it; the total."""
+    """Stratified inverse-CDF sampling in two steps, the block and then the position in it; and the total mass."""
     blocks = jnp.pad(masses, (0, -masses.size % BLOCK)).reshape(-1, BLOCK)
     ends = jnp.cumsum(blocks.sum(axis=1))
     wanted = (jnp.arange(draws.size, dtype=jnp.float32) + unit(draws)) / draws.size * ends[-1]
@@ -138,7 +138,7 @@ def _by_mass(masses: Float[Array, " n"], draws: UInt32[Array, " b"]) -> tuple[In
 
 
 def update_priorities(replay: Replay, place: Index, priorities: Float[Array, " b"]) -> Replay:
-    """The ring with new priorities at some places."""
+    """The ring with new priorities at the given positions."""
     assert replay.priorities is not None
     return replay._replace(priorities=replay.priorities.at[place.row, place.environment].set(priorities))
 
@@ -146,9 +146,9 @@ def update_priorities(replay: Replay, place: Index, priorities: Float[Array, " b
 def gather(
     replay: Replay, place: Index, n_step: int, gamma: Float[Array, ""] | float, axis_name: str | None = None
 ) -> Batch:
-    """The transitions at some places, over n steps or to the end of their episode.
+    """The transitions at the given positions, over n steps or to the end of their episode.
 
-    With `axis_name` the places lie in all devices' rings, and each device gets its share of the transitions.
+    With `axis_name` the positions are in all devices' rings, and each device gets its share of the transitions.
     """
     if axis_name is not None:
         environments = replay.rows.reward.shape[1]

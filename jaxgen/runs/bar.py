@@ -1,4 +1,4 @@
-"""A progress bar, on a terminal and in a notebook."""
+"""A progress bar for terminals and notebooks."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from jaxgen.runs.session import Watcher
 
 
 class Bar(Watcher):
-    """tqdm's bar with speed and metrics; it is gone when training is over."""
+    """A tqdm bar with speed and metrics, removed when training ends."""
 
     def __init__(self, hidden: bool | None = False) -> None:
         self._hidden = hidden

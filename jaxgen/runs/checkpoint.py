@@ -1,8 +1,8 @@
-"""Checkpoints: orbax writes them (asynchronously, atomically), we say what must be in them.
+"""Checkpoints, written by orbax (asynchronously, atomically) and verified against a manifest.
 
 A checkpoint holds the arrays by name and a manifest, a JSON item with the SHA-256 of each array and of itself,
-committed together. At restore everything is hashed again, because orbax reads flipped bits without a word. A step that
-cannot be read is set aside as `damaged-N` and the one before it is taken.
+committed together. On restore everything is hashed again, because orbax silently reads flipped bits. An unreadable step
+is set aside as `damaged-N`, and the previous one is used.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ def _sealed(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_seal(manifest: dict[str, Any]) -> None:
-    """Raises `OSError` for a damaged manifest; those of format 0 have no seal."""
+    """Raise `OSError` for a damaged manifest; format 0 has no seal."""
     if manifest.keys() & {"format", "sha256"}:
         inner = {name: value for name, value in manifest.items() if name not in ("format", "sha256")}
         if manifest != _sealed(inner):
@@ -53,7 +53,7 @@ def _as_recorded(record: dict[str, Any]) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def preserved(steps: Sequence[int], keep: int, best: int | None, spacing: int) -> list[bool]:
-    """Which of ascending `steps` to keep: the newest `keep`, the best, and the first of each `spacing` (0: none)."""
+    """Keep flags for ascending `steps`: the newest `keep`, the best, and the first of each `spacing` (0: none)."""
     newest, blocks = set(steps[-keep:]), set()
     kept = []
     for step in steps:
@@ -76,14 +76,14 @@ class _Policy:
 
 
 def _alone() -> Any:
-    """Orbax's options for the first of several processes, which has the whole state and writes it for all."""
+    """Orbax options for the first of several processes, which holds the whole state and writes it for all."""
     from orbax.checkpoint.options import MultiprocessingOptions
 
     return MultiprocessingOptions(primary_host=0, active_processes={0}, barrier_sync_key_prefix="jaxgen")
 
 
 def _to_nobody(message: str) -> None:
-    """Drops a warning."""
+    """Drop a warning."""
 
 
 class Checkpoints:
@@ -91,9 +91,9 @@ class Checkpoints:
 
     def __init__(self, directory: Path, keep: int, spacing: int = 0, warn: Callable[[str], None] = _to_nobody) -> None:
         import absl.logging
-        import orbax.checkpoint as ocp  # 2 s, needed only once the first chunk is on its way
+        import orbax.checkpoint as ocp  # takes 2 s, needed only once the first chunk is running
 
-        absl.logging.set_verbosity(absl.logging.FATAL)  # what orbax's threads meet is raised again and said by us
+        absl.logging.set_verbosity(absl.logging.FATAL)  # we re-raise and report errors of orbax's threads
 
         self._ocp, self._warn = ocp, warn
         self._directory = directory.absolute()
@@ -109,7 +109,7 @@ class Checkpoints:
         self.best_score = float("inf")
 
     def save(self, step: int, tree: Tree, meta: dict[str, Any], score: float | None = None) -> None:
-        """Starts to save `tree` as `step`; `score` (lower is better) marks the best.
+        """Start saving `tree` as `step`; `score` (lower is better) determines the best.
 
         The arrays are copied before this returns, so the caller may donate them.
         """
@@ -134,7 +134,7 @@ class Checkpoints:
             raise self._cannot_write(error) from error
 
     def restore(self, like: Tree) -> tuple[int, Tree, dict[str, Any]] | None:
-        """The newest valid checkpoint as (step, arrays in the structure and places of `like`, meta), if any."""
+        """The newest valid checkpoint as (step, arrays with the structure and placement of `like`, meta), if any."""
         return self._restore(lambda record: like)
 
     def _restore(self, like: Callable[[dict[str, Any]], Tree]) -> tuple[int, Tree, dict[str, Any]] | None:
@@ -143,7 +143,7 @@ class Checkpoints:
                 tree, record = self._read(step, like)
             except UserError:
                 raise
-            except Exception as error:  # whatever a damaged file makes orbax raise
+            except Exception as error:  # orbax may raise anything on a damaged file
                 self._set_aside(step, error)
                 continue
             self._policy.best, self.best_score = record["best"]["step"], record["best"]["score"]
@@ -151,11 +151,11 @@ class Checkpoints:
         return None
 
     def newest(self) -> tuple[int, dict[str, np.ndarray], dict[str, Any]] | None:
-        """The newest valid checkpoint as (step, arrays by name, meta), whatever it holds, if any."""
+        """The newest valid checkpoint as (step, arrays by name, meta), whatever its structure, if any."""
         return self._restore(_as_recorded)
 
     def at(self, step: int) -> tuple[int, dict[str, np.ndarray], dict[str, Any]]:
-        """The checkpoint of this step, as `newest`; one that is missing or damaged is a `UserError`."""
+        """The checkpoint of `step`, in the form of `newest`; a missing or damaged one raises a `UserError`."""
         steps = sorted(self._manager.all_steps())
         if step not in steps:
             raise UserError(f"{self._directory} has no checkpoint of step {step}; there are {steps}")
@@ -163,13 +163,13 @@ class Checkpoints:
             tree, record = self._read(step, _as_recorded)
         except UserError:
             raise
-        except Exception as error:  # whatever a damaged file makes orbax raise
+        except Exception as error:  # orbax may raise anything on a damaged file
             raise UserError(f"checkpoint {self._directory / str(step)} is damaged ({type(error).__name__})") from error
         return step, tree, record["meta"]
 
     @property
     def best_step(self) -> int | None:
-        """The step of the best checkpoint, as the newest one that was read or written knows it."""
+        """The step of the best checkpoint, as recorded in the newest one read or written."""
         return self._policy.best
 
     def _read(self, step: int, structure: Callable[[dict[str, Any]], Tree]) -> tuple[Tree, dict[str, Any]]:
@@ -218,14 +218,14 @@ class Checkpoints:
         self._manager.reload()
 
     def wait(self) -> None:
-        """Returns once everything saved is on disk."""
+        """Return once everything saved is on disk."""
         try:
             self._manager.wait_until_finished()
         except (OSError, ValueError) as error:
             raise self._cannot_write(error) from error
 
     def close(self) -> None:
-        """Waits and releases orbax's threads."""
+        """Wait, then release orbax's threads."""
         self.wait()
         self._manager.close()
 

@@ -1,10 +1,10 @@
-"""A run directory, complete in itself.
+"""A self-contained run directory.
 
-settings.json      experiment, every setting, the data set's name and version, the members, if there are many
-sessions.json      for each process that worked on it: command, versions, revision, processor, devices, options of JAX
-metrics.jsonl      one row a logging interval and one an evaluation
+settings.json      experiment, every setting, the data set's name and version, and the members, if several
+sessions.json      for each process that worked on it: command, versions, revision, processor, devices, JAX options
+metrics.jsonl      one row per logging interval and per evaluation
 checkpoints/       orbax; figures/; tensorboard/ on request
-result.json        written last: the run is finished
+result.json        written last; marks the run as finished
 """
 
 import os
@@ -55,11 +55,11 @@ class RunDirectory:
 
     @property
     def result(self) -> Path:
-        """File that says that the run is finished."""
+        """File that marks the run as finished."""
         return self.path / "result.json"
 
     def close(self) -> None:
-        """Lets other processes have it."""
+        """Release the directory to other processes."""
         self._lock.release()
 
 
@@ -75,7 +75,7 @@ def _command() -> str:
 
 
 def _git_revision() -> str | None:
-    """The checkout's revision, `+` behind it where files differ from it; None outside a checkout."""
+    """The checkout's revision, with `+` appended if files differ from it; None outside a checkout."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         revision = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
@@ -104,7 +104,7 @@ class Identity(NamedTuple):
 
 
 def find(identity: Identity) -> Path | None:
-    """The existing run directory that the settings name, after a check that they fit it; None for a new run."""
+    """The existing run directory named by the settings, checked against them; None for a new run."""
     run = identity.settings.run
     path = None if run.name is None else run.root / run.name
     if path is None or not path.exists():
@@ -126,14 +126,14 @@ def find(identity: Identity) -> Path | None:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """`settings.json` of a run directory, as the newest format has it."""
+    """`settings.json` of a run directory, converted to the newest format."""
     if not (path / "settings.json").exists():
         raise UserError(f"{path} is no run directory (it has no settings.json); give another run.name")
     return renamed.record(read_json(path / "settings.json"), path)
 
 
 def check_prolonged(path: Path, hparams: dict[str, Any], saved: dict[str, Any]) -> None:
-    """Refuses to go on with a run whose completed hyperparameters, as a schedule's length, would be others."""
+    """Refuse to continue a run whose completed hyperparameters, such as a schedule length, would change."""
     before = saved.get("fitted", {}).get("hparams")
     if before is None or before == hparams:
         return
@@ -145,7 +145,7 @@ def check_prolonged(path: Path, hparams: dict[str, Any], saved: dict[str, Any]) 
 
 
 def create(experiment: str, run: settings_lib.RunSettings) -> Path:
-    """The folder `run.name`, made if it is not there; without a name a new one, the experiment's and a number."""
+    """The folder `run.name`, created if missing; without a name, a new folder named by the experiment and a number."""
     run.root.mkdir(parents=True, exist_ok=True)
     if run.name is not None:
         (run.root / run.name).mkdir(exist_ok=True)
@@ -161,7 +161,7 @@ def create(experiment: str, run: settings_lib.RunSettings) -> Path:
 
 
 def describe_members(members: Members | None) -> dict[str, Any] | None:
-    """Members as they stand in `settings.json`."""
+    """Members as recorded in `settings.json`."""
     if members is None:
         return None
     hparams = {name: np.asarray(leaf).tolist() for name, leaf in named_leaves(members.hparams).items()}
@@ -169,7 +169,7 @@ def describe_members(members: Members | None) -> dict[str, Any] | None:
 
 
 def describe(dataset: Dataset | None) -> dict[str, Any] | None:
-    """The data set as it stands in `settings.json`."""
+    """The data set as recorded in `settings.json`."""
     if dataset is None:
         return None
     return {
@@ -183,17 +183,17 @@ def describe(dataset: Dataset | None) -> dict[str, Any] | None:
 
 
 def same_data(saved: dict[str, Any] | None, now: dict[str, Any] | None) -> bool:
-    """Whether a record describes these data; those of format 0 do not name the classes."""
+    """Whether a record describes these data; format 0 does not name the classes."""
     if saved is None or now is None:
         return saved == now
     return {name: value for name, value in now.items() if name in saved} == saved
 
 
 def open_run(identity: Identity, data: dict[str, Any] | None, fitted: dict[str, Any]) -> RunDirectory:
-    """Creates or reopens the run directory.
+    """Create or reopen the run directory.
 
-    `data` describes the data set and must be what it was; `fitted` holds the configuration as it is adapted to the
-    data, and the hyperparameters as they are completed.
+    `data` describes the data set and must be unchanged; `fitted` holds the adapted configuration and the completed
+    hyperparameters.
     """
     path, run = find(identity), identity.settings.run
     new = path is None

@@ -1,4 +1,4 @@
-"""Runs, from settings to result: checked, started or continued, trained, drawn; with a directory or without one."""
+"""Runs from settings to result: check, start or resume, train and plot, with or without a run directory."""
 
 import contextlib
 import dataclasses
@@ -31,32 +31,32 @@ from jaxgen.runs.settings import RunSettings, Settings
 from jaxgen.runs.snapshot import Snapshot
 
 Summarize = Callable[[Snapshot, dict[str, Any]], dict[str, Any]]
-"""(snapshot, result) -> entries that the result gets besides."""
+"""(snapshot, result) -> extra entries for the result."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A run to be made: its parts, and who watches it."""
+    """A run to execute: its parts and its observers."""
 
     experiment: str
     algorithm: Algorithm
     settings: Settings[Any, Any]
     dataset: Dataset | None = None
-    """Loaded already; else the data settings say what to load."""
+    """Already loaded; if None, loaded from the data settings."""
     members: Members | None = None
-    """Many runs in one program; `settings.hparams` is then what they were made from."""
+    """Several runs in one program, derived from `settings.hparams`."""
     draw: Draw | None = None
     summarize: Summarize | None = None
     on_evaluation: OnEvaluation | None = None
     watcher: Watcher = dataclasses.field(default_factory=Watcher)
     keep_files: bool = True
-    """Whether there is a run directory."""
+    """Whether to write a run directory."""
     start: Run[Any, Any] | None = None
-    """A run in memory to go on with."""
+    """An in-memory run to continue."""
 
 
 def check(task: Task) -> None:
-    """Raises `SettingError` for whatever is wrong with the settings; nothing is loaded, compiled or written."""
+    """Raise `SettingError` for invalid settings, before loading, compiling or writing anything."""
     algorithm, settings, run = task.algorithm, task.settings, task.settings.run
     contract.check(algorithm)
     settings_lib.validate(run)
@@ -71,7 +71,7 @@ def check(task: Task) -> None:
 
 
 def execute(task: Task) -> Run[Any, Any]:
-    """Start a run, go on with it, or read it if it is finished."""
+    """Start a run, resume it, or load it if it is finished."""
     check(task)
     algorithm, settings, run = task.algorithm, task.settings, task.settings.run
     mesh = parallel.mesh(run.devices) if task.members is None and run.seeds == 1 else None
@@ -80,7 +80,7 @@ def execute(task: Task) -> Run[Any, Any]:
     if task.members is None and run.seeds > 1:
         task = dataclasses.replace(task, members=members_lib.of_seeds(run.seed, run.seeds, settings.hparams))
     identity = Identity(task.experiment, algorithm, settings, task.members)
-    first = hosts.is_first()  # it alone has the run directory
+    first = hosts.is_first()  # only this process owns the run directory
     existing = run_directory.find(identity) if first and task.keep_files else None
     if hosts.from_first(np.int32(existing is not None and is_finished(existing, run.epochs))):
         from jaxgen.runs.load import load
@@ -119,7 +119,7 @@ def execute(task: Task) -> Run[Any, Any]:
 
 
 def is_finished(path: Path, epochs: int) -> bool:
-    """Whether a run has its result and its figures, of at least so many epochs."""
+    """Whether a run has its result and figures for at least `epochs` epochs."""
     if not (path / "result.json").exists():
         return False
     result = read_json(path / "result.json")
@@ -127,7 +127,7 @@ def is_finished(path: Path, epochs: int) -> bool:
 
 
 def adapted(algorithm: Algorithm, config: Any, dataset: Dataset) -> Any:
-    """The configuration as it is adapted to the data; refuses what does not go with them."""
+    """The configuration adapted to the data; refuses incompatible settings."""
     config, examples = algorithm.TRAITS.adapt(config, settings_lib.facts(dataset)), len(dataset.train.labels)
     if config.batch_size > examples:
         refuse(
@@ -147,7 +147,7 @@ def _earlier(start: Run[Any, Any] | None) -> tuple[int, loop.Carry, float, list[
 
 
 def _finish(task: Task, files: run_directory.RunDirectory, outcome: Outcome) -> None:
-    """Results first, then figures: one that cannot be drawn is a warning and costs nothing else."""
+    """Write results, then figures: a figure that cannot be drawn is a warning and costs nothing else."""
     snapshot = outcome.snapshot("")
     result = _result(outcome.rows, task.settings.run.epochs, outcome)
     if task.summarize is not None:
@@ -160,7 +160,7 @@ def _finish(task: Task, files: run_directory.RunDirectory, outcome: Outcome) -> 
 
 
 def _result(rows: list[Row], epochs: int, of: Run[Any, Any] | Outcome) -> dict[str, Any]:
-    """The last evaluation, and what it took."""
+    """The last evaluation, with training and compile times."""
     evaluated = next(
         (row for row in reversed(rows) if any(name.startswith("test/") for name in row)), {"step": of.step}
     )
@@ -197,14 +197,14 @@ def _run_of(task: Task, job: Job, outcome: Outcome) -> Run[Any, Any]:
 
 
 def _elsewhere(task: Task) -> Run[Any, Any]:
-    """A finished run as a process without its directory returns it."""
+    """A finished run as returned by a process that does not own its directory."""
     return Run(
         task.algorithm, task.settings.config, task.settings.hparams, task.settings.run.seed, 0, 1, "finished", None, []
     )
 
 
 def go_on(run: Run[Any, Any], epochs: int) -> Run[Any, Any]:
-    """A run trained on to so many epochs in all; one that was loaded loads its data."""
+    """Train a run further, to `epochs` epochs in total; a loaded run reloads its data."""
     task = run._task or _task_of(run)
     settings = dataclasses.replace(task.settings, run=dataclasses.replace(task.settings.run, epochs=epochs))
     dataset = run.data() if contract.takes_data(run.algorithm) else None
@@ -223,7 +223,7 @@ def _task_of(run: Run[Any, Any]) -> Task:
 
 
 def save(run: Run[Any, Any], path: Path) -> Path:
-    """Writes a run in memory as a run directory: settings, rows, newest and best state, result."""
+    """Write an in-memory run as a run directory: settings, rows, newest and best state, result."""
     task, carry = run._task, run._carry
     if task is None or carry is None:
         raise UserError(f"{run!r} cannot be saved: it was loaded, or is part of another run; copy its directory")
@@ -263,12 +263,12 @@ def fit(
 ) -> Run[Any, Any]:
     """Train `algorithm` on `data` and return the run; Ctrl-C returns it too, with status `stopped`.
 
-    `config` and `hparams` default to the algorithm's own. With several seeds, or a list of hyperparameters, the
-    result is one run of many members (one seed goes with all hyperparameters, one set of these with all seeds).
-    Without a directory nothing is written; an existing one is continued. `on_evaluation(snapshot)` may return True to
-    end training. `options` are fields of `RunSettings`: `evaluate_every`, `log_every`, `devices`, ...
+    `config` and `hparams` default to the algorithm's own. Several seeds or a list of hyperparameters give one run
+    with several members (a single seed, or a single set of hyperparameters, is shared by all). Without a directory
+    nothing is written; a run in an existing one is continued. `on_evaluation(snapshot)` may return True to end
+    training. `options` are fields of `RunSettings`: `evaluate_every`, `log_every`, `devices`, ...
 
-    Raises `SettingError` for wrong settings before anything compiles, `NonFiniteError` where training diverges.
+    Raises `SettingError` for invalid settings before anything compiles, `NonFiniteError` if training diverges.
     """
     config = algorithm.Config() if config is None else config
     hparams = algorithm.HParams() if hparams is None else hparams

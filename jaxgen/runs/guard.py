@@ -1,4 +1,4 @@
-"""Infinities and NaN stop a run, or a member, before anything of them is saved."""
+"""Checks that stop a run, or a member, at infinities and NaN before they are saved."""
 
 from collections.abc import Callable
 
@@ -14,14 +14,14 @@ class NonFiniteError(UserError):
 
 
 class Guard:
-    """Watches for infinities and NaN: the end of a single run, the end of one member among many."""
+    """Detector of infinities and NaN, which end a single run, or one of several members."""
 
     def __init__(self, members: Members | None, warn: Callable[[str], None]) -> None:
         self._members, self._warn = members, warn
         self._lost: set[int] = set()
 
     def check(self, carry: loop.Carry, chunk: loop.Chunk, first: int, last: int) -> None:
-        """Raises `NonFiniteError` if no member is left; warns of those that are lost."""
+        """Raise `NonFiniteError` if no member is left; warn about newly lost ones."""
         first_bad, finite = np.atleast_1d(carry.first_bad), np.atleast_2d(chunk.finite)
         names = list(loop.named_leaves(carry.state))
         bad = np.flatnonzero((first_bad >= 0) | ~finite.all(axis=1))
@@ -39,7 +39,7 @@ class Guard:
         self._lost.update(bad.tolist())
 
     def check_evaluation(self, metrics: dict[str, np.ndarray], step: int) -> None:
-        """Raises `NonFiniteError` if a metric is finite for no member."""
+        """Raise `NonFiniteError` if a metric is finite for no member."""
         for name, value in metrics.items():
             if not np.isfinite(value).any():
                 raise NonFiniteError(f"the test {name} is {value} at step {step}; this state was not saved")

@@ -1,4 +1,4 @@
-"""A run read back from its directory, without its data."""
+"""Loading a run from its directory, without its data."""
 
 import importlib
 import sys
@@ -26,10 +26,10 @@ from jaxgen.runs.run import Run, Status
 
 
 def load(path: str | Path, *, algorithm: Algorithm | None = None) -> Run[Any, Any]:
-    """The run in the directory `path`, at its newest sound checkpoint.
+    """The run in the directory `path`, at its newest valid checkpoint.
 
-    The directory alone is needed: data are loaded when `run.data()` asks for them. The algorithm is the module that
-    the record names, if it is one of jaxgen's or imported already; for any other give it as `algorithm`.
+    Only the directory is needed: `run.data()` loads the data on request. The algorithm is the module named in the
+    record if it is part of jaxgen or already imported; otherwise pass it as `algorithm`.
     """
     path = Path(path)
     record = run_directory.read_record(path)
@@ -120,7 +120,7 @@ def _steps_per_epoch(algorithm: Algorithm, config: Any, facts: DataFacts | None)
 
 
 def _restored(path: Path, step: int | None = None) -> tuple[int, dict[str, np.ndarray], int | None] | None:
-    """Step, arrays by name, and the best step of the newest sound checkpoint, or of that of `step`."""
+    """Step, arrays by name, and the best step from the newest valid checkpoint, or from that of `step`."""
     if not (path / "checkpoints").exists():
         return None
     checkpoints = Checkpoints(path / "checkpoints", 1)
@@ -134,7 +134,7 @@ def _restored(path: Path, step: int | None = None) -> tuple[int, dict[str, np.nd
 def _rebuilt(
     path: Path, algorithm: Algorithm, config: Any, members: Members | None, seed: int, hparams: Any, arrays: Any
 ) -> loop.Carry:
-    """The carry whose arrays these are, by name, without its sums."""
+    """The carry rebuilt from arrays by name, without its sums."""
     key, single = jax.eval_shape(lambda: jax.random.key(seed)), jax.tree.map(jnp.float32, hparams)
     shapes = jax.eval_shape(partial(loop.start, algorithm, config=config, metrics=0), key, single)._replace(sums={})
     names = list(loop.named_leaves(shapes))
@@ -156,7 +156,7 @@ def _data(path: Path, data: data_lib.DataSettings, record: dict[str, Any]) -> Da
     described = run_directory.describe(dataset)
     if not run_directory.same_data(record, described):
         raise UserError(f"{path} was trained on {record}, the data are now {described}")
-    if isinstance(dataset.train, StreamedSplit):  # evaluations look at all of it, in the host's memory
+    if isinstance(dataset.train, StreamedSplit):  # evaluations use all of it, in host memory
         train = Split(*(jnp.asarray(x) for x in dataset.train.examples(np.arange(len(dataset.train.labels)))))
         dataset = dataclasses.replace(dataset, train=train)
     return dataset

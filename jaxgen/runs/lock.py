@@ -1,7 +1,7 @@
-"""A lock on a file, which the operating system releases when the process that holds it ends, however it ends.
+"""File locks, which the operating system releases when the holding process ends, however it ends.
 
-`flock` on POSIX systems; on Windows, which has none, a lock on the file's first byte. The library filelock would do
-the same where it can, but falls back to a marker file, which outlives a killed process, on disks without `flock`.
+`flock` on POSIX systems; on Windows, which has none, a lock on the file's first byte. The library filelock does the
+same where possible, but on disks without `flock` it falls back to a marker file, which outlives a killed process.
 """
 
 import time
@@ -17,29 +17,29 @@ except ImportError:
     _windows: Any = msvcrt  # type checkers on other systems do not know its functions
 
 POLL_SECONDS = 0.02
-"""Between two attempts to get a lock that another process holds, on Windows."""
+"""Delay between attempts to get a lock that another process holds, on Windows."""
 
 
 class Lock:
-    """A lock that is held until `release`, or until the process ends. `acquire` and `attempt` make them."""
+    """A lock held until `release` or the end of the process, made by `acquire` or `attempt`."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
 
     def release(self) -> None:
-        """Lets others have it; a second call does nothing."""
+        """Release the lock; a second call does nothing."""
         if self._file.closed:
             return
-        if fcntl is None:  # Windows frees the locks of a closed file only when it gets to it
+        if fcntl is None:  # Windows may free the locks of a closed file only later
             self._file.seek(0)
             _windows.locking(self._file.fileno(), _windows.LK_UNLCK, 1)
         self._file.close()
 
 
 def acquire(path: Path) -> Lock:
-    """The lock of the file `path`, made if it is not there; waits for whoever holds it.
+    """Lock the file `path`, creating it if missing; wait for the current holder.
 
-    Exclusive between any two calls, in one process too. The file stays when the lock is released.
+    Exclusive between any two calls, even in one process. The file remains after release.
     """
     file = open(path, "ab")  # noqa: SIM115 - open as long as the lock is held
     while not _is_taken(file, wait=True):
@@ -48,7 +48,7 @@ def acquire(path: Path) -> Lock:
 
 
 def attempt(path: Path) -> Lock | None:
-    """The same without waiting; None if another holds it."""
+    """The same without waiting; None if the lock is held."""
     file = open(path, "ab")  # noqa: SIM115 - open as long as the lock is held
     if _is_taken(file, wait=False):
         return Lock(file)
@@ -57,13 +57,13 @@ def attempt(path: Path) -> Lock | None:
 
 
 def _is_taken(file: IO[bytes], wait: bool) -> bool:
-    """Whether the lock is ours now; `wait` holds for POSIX systems alone, Windows gives up after ten seconds."""
+    """Whether we got the lock; `wait` applies to POSIX systems only, as Windows gives up after ten seconds."""
     try:
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         else:
             file.seek(0)
             _windows.locking(file.fileno(), _windows.LK_NBLCK, 1)
-    except (BlockingIOError, PermissionError):  # the latter is what Windows calls it
+    except (BlockingIOError, PermissionError):  # Windows raises the latter
         return False
     return True

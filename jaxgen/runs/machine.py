@@ -1,4 +1,4 @@
-"""The processor and the settings of JAX that a run's last digits depend on."""
+"""The processor and the JAX settings that a run's last digits depend on."""
 
 import hashlib
 import importlib.metadata
@@ -14,13 +14,13 @@ import jax
 
 PACKAGES = ("jaxgen", "jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy")
 _KEYS = ("jax_default_prng_impl", "jax_threefry_partitionable")
-"""Options that choose the random numbers themselves."""
+"""Options that determine the random numbers themselves."""
 _NO_NUMBERS = ("jaxgen", "orbax-checkpoint")
 """Packages that a run's numbers do not depend on; jaxgen's own are pinned by its tests."""
 
 
 def description(packages: Sequence[str] = ()) -> dict[str, Any]:
-    """The machine, libraries (with these besides) and settings of this process, as JSON values."""
+    """The machine, libraries (including `packages`) and settings of this process, as JSON values."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -36,10 +36,10 @@ def description(packages: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def warning(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """One line for a run begun with one description and continued with another; None where its numbers stay the same.
+    """A one-line warning if continuing a run under a new description can change its numbers, else None.
 
-    Names everything that differs and can change a number. What either description lacks is not compared: those of
-    older versions hold less. The host's processor counts only where it is the device.
+    Names every such difference. Entries missing from either description are skipped: older versions recorded fewer.
+    The host's processor counts only if it is the device.
     """
     old, new = _numeric(before), _numeric(now)
     changed = [name for name in old if name in new and old[name] != new[name]]
@@ -56,7 +56,7 @@ def _shown(value: Any) -> Any:
 
 
 def _numeric(description: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries that can change a number, flat, by the names a warning gives them."""
+    """The entries that can change a number, flattened, by their names in a warning."""
     flat: dict[str, Any] = {}
     if "devices" in description:
         flat["devices"] = len(description["devices"])
@@ -69,17 +69,17 @@ def _numeric(description: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def cores() -> int:
-    """Cores this process may use."""
+    """Number of cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cache_folder() -> Path:
-    """Folder of what is kept between runs; it need not exist."""
+    """Folder for files kept between runs; it may not exist yet."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgen"
 
 
 def model() -> str:
-    """The processor's name, as the operating system has it."""
+    """The processor's name according to the operating system."""
     name = _cpuinfo("model name")
     if not name and sys.platform == "darwin":
         try:
@@ -91,7 +91,7 @@ def model() -> str:
 
 
 def instructions() -> str:
-    """The architecture, and 12 hexadecimal digits that stand for the instruction sets the processor has."""
+    """The architecture, and 12 hexadecimal digits that identify the processor's instruction sets."""
     abilities = _cpuinfo("flags", "Features") or platform.processor()
     return f"{platform.machine()}-{hashlib.sha256(abilities.encode()).hexdigest()[:12]}"
 

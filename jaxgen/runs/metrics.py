@@ -1,6 +1,6 @@
 """Logged rows: JSON lines always, TensorBoard event files on request.
 
-Each line carries the CRC-32 of what is before it in the line, so that a changed digit is seen.
+Each line carries the CRC-32 of the text before it, so that a changed digit is detected.
 """
 
 import json
@@ -15,13 +15,13 @@ Row = dict[str, Any]
 
 
 def to_line(row: Row) -> str:
-    """A row as a line of the file, without its end."""
+    """A row as a line of the file, without the newline."""
     text = json.dumps(row)
     return f'{text[:-1]}, "crc32": "{zlib.crc32(text.encode()):08x}"}}'
 
 
 def of_line(line: str) -> Row:
-    """The row of a line; `ValueError` if the line is damaged. Lines of format 0 have no checksum."""
+    """The row in a line; a damaged line raises `ValueError`. Lines of format 0 have no checksum."""
     row = json.loads(line)
     if not isinstance(row, dict) or not isinstance(row.get("step"), int):
         raise ValueError("no row")
@@ -34,7 +34,7 @@ def of_line(line: str) -> Row:
 def read(path: Path, warn: Callable[[str], None] | None = None) -> list[Row]:
     """The rows of a metrics file.
 
-    A half-written last line (the process was killed) is left out; so is a damaged one, of which `warn` is told.
+    A half-written last line (the process was killed) is skipped; so is a damaged line, which is reported to `warn`.
     """
     if not path.exists():
         return []
@@ -49,7 +49,7 @@ def read(path: Path, warn: Callable[[str], None] | None = None) -> list[Row]:
 
 
 def running_means(rows: list[Row], name: str) -> dict[int, float]:
-    """The mean of a logged interval mean over all steps since the start, by the step it reaches to."""
+    """The mean of a logged metric over all steps since the start, keyed by the last step."""
     means, total, last = {}, 0.0, 0
     for row in rows:
         if name in row:
@@ -65,9 +65,9 @@ def _kept(rows: Sequence[Row], step: int) -> list[Row]:
 
 
 class MetricsLog:
-    """Appends rows to `path`, after dropping those a resumed run will write again; without one, only keeps them.
+    """A log that appends rows to `path`, dropping those a resumed run will rewrite; without a path, in memory only.
 
-    `earlier` are the rows of a session in this process, which has not written them.
+    `earlier` holds the rows of a session in this process that has not written them.
     """
 
     def __init__(
@@ -87,12 +87,12 @@ class MetricsLog:
         write_atomically(path, "".join(to_line(row) + "\n" for row in self.rows))
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - open as long as the run
         if tensorboard is not None:
-            from tensorboardX import SummaryWriter  # 0.3 s, only where asked for
+            from tensorboardX import SummaryWriter  # takes 0.3 s, so only on request
 
             self._events = SummaryWriter(str(tensorboard), purge_step=step + 1)
 
     def write(self, row: Row) -> None:
-        """Adds one row: `step` and numbers whose names contain a slash, as `train/loss` (lists, one a member)."""
+        """Add a row: `step` and numbers with a slash in their name, e.g. `train/loss` (lists with several members)."""
         self.rows.append(row)
         if self._file is not None:
             self._file.write(to_line(row) + "\n")
@@ -106,7 +106,7 @@ class MetricsLog:
                     self._events.add_scalar(name, value, row["step"])
 
     def close(self) -> None:
-        """Flushes and closes the files."""
+        """Flush and close the files."""
         if self._file is not None:
             self._file.close()
         if self._events is not None:

@@ -1,4 +1,4 @@
-"""Logged rows from sums of metrics, and how long the next span is."""
+"""Logged rows from sums of metrics, and the length of the next span."""
 
 import time
 from collections.abc import Sequence
@@ -10,20 +10,20 @@ from jaxgen.contract import Algorithm
 from jaxgen.runs.metrics import MetricsLog, Row
 
 FIRST_CHUNK = 8
-"""Steps of the first span, from which the speed is measured."""
+"""Steps of the first span, used to measure the speed."""
 SAVING_SHARE = 0.1
-"""Of the training time, what checkpoints by time may take."""
+"""Largest share of the training time that time-based checkpoints may take."""
 SAVING_SECONDS = 10.0
-"""Least time between checkpoints by time."""
+"""Minimum time between time-based checkpoints."""
 
 
 def chunk_seconds(members: int) -> float:
-    """Length of a span: a second; of many members longer, for a chunk makes orders of the data for each of them."""
+    """Length of a span: a second, or more with many members, since each chunk makes data orders for each of them."""
     return min(max(members / 4, 1.0), 10.0)
 
 
 class Clock:
-    """Decides by the speed seen so far how many steps the next span has, and when a checkpoint is due by time."""
+    """Timer that sets the length of the next span from the speed so far, and when a time-based checkpoint is due."""
 
     def __init__(self, chunk_steps: int, seconds: float, members: int = 1) -> None:
         self._fixed, self._chunk_seconds = chunk_steps, chunk_seconds(members)
@@ -39,49 +39,49 @@ class Clock:
         return FIRST_CHUNK if self._per_step is None else max(1, round(self._chunk_seconds / self._per_step))
 
     def took(self, steps: int, seconds: float) -> None:
-        """Notes the time of a span."""
+        """Record the time of a span."""
         self.seconds += seconds
         self._per_step = seconds / steps
 
     def save_is_due(self) -> bool:
-        """Whether a checkpoint is due by time."""
+        """Whether a time-based checkpoint is due."""
         wait = max(SAVING_SECONDS, self._save_seconds / SAVING_SHARE)
         return time.perf_counter() - self._last_save >= wait
 
     def saved(self, seconds: float) -> None:
-        """Notes the time of a checkpoint."""
+        """Record the time of a checkpoint."""
         self._last_save, self._save_seconds = time.perf_counter(), seconds
 
 
 def logged(value: np.ndarray) -> float | list[float | None]:
-    """A metric in a row: a number, or one a member, None where it is not finite."""
+    """A metric in a row: a number, or one per member; None if not finite."""
     return float(value) if np.ndim(value) == 0 else [float(x) if np.isfinite(x) else None for x in value]
 
 
 def of_first(row: Row) -> Row:
-    """A row of many members as the first one has it."""
+    """A multi-member row reduced to the first member."""
     return {name: value[0] if isinstance(value, list) else value for name, value in row.items()}
 
 
 def log_rows(log: MetricsLog, table: np.ndarray, names: tuple[str, ...], first: int, last: int, every: int) -> None:
-    """Writes a row for each logging interval that a span has completed."""
+    """Write a row for each logging interval that a span has completed."""
     for row, interval in enumerate(range(first // every, last // every)):
         log.write({"step": (interval + 1) * every, **means(table[..., row, :], names, every)})
 
 
 def means(sums: np.ndarray, names: tuple[str, ...], steps: int) -> Row:
-    """Mean metrics of an interval of so many steps."""
+    """Mean metrics over an interval of `steps` steps."""
     mean = sums / np.float32(steps)
     return {f"train/{name}": logged(mean[..., i]) for i, name in enumerate(names)}
 
 
 def average(value: float | list[float | None]) -> float:
-    """A metric as one number: the mean over the members that are finite."""
+    """A metric as one number: the mean over members with finite values."""
     return float(np.mean([x for x in value if x is not None])) if isinstance(value, list) else value
 
 
 def describe(values: dict[str, Any]) -> str:
-    """The metrics of a row in a line."""
+    """The metrics of a row as one line."""
     return "  ".join(f"{name} {average(value):.4f}" for name, value in values.items() if "/" in name)
 
 

@@ -1,6 +1,6 @@
-"""Formats of run directories: what older ones call otherwise.
+"""Older formats of run directories, with names that have changed since.
 
-Format 0, of revision 5cec9fb and before, has no format number, British spellings, and a few other names.
+Format 0 (revision 5cec9fb and before) has no format number, British spellings, and a few different names.
 """
 
 from collections.abc import Collection
@@ -10,14 +10,14 @@ from typing import Any
 from jaxgen.errors import UserError
 
 FORMAT = 1
-"""Of the run directories that are written."""
+"""Format of newly written run directories."""
 
 VALUES = {"grey": "gray", "binarised": "binarized", "prioritised": "prioritized", "colour": "color"}
-"""Values of settings."""
+"""Renamed values of settings."""
 FIELDS = {"target_rate": "tau", "patience": "heartbeat_timeout"}
-"""Fields of settings, at whatever depth."""
+"""Renamed fields of settings, at any depth."""
 ARRAYS = {"state.situation.": "state.env_state."}
-"""Beginnings of the names of a checkpoint's arrays."""
+"""Renamed prefixes of the names of a checkpoint's arrays."""
 ALGORITHMS = {
     "ae_mnist": "autoencoder",
     "conv_ae_mnist": "autoencoder",
@@ -28,11 +28,11 @@ ALGORITHMS = {
     "gan_flowers": "gan",
     "dqn_cartpole": "dqn",
 }
-"""Of each experiment of format 0, which does not name its algorithm."""
+"""Algorithm of each experiment of format 0, which does not record it."""
 
 
 def record(saved: dict[str, Any], path: Path) -> dict[str, Any]:
-    """`settings.json` of any known format as the newest; a newer one is a `UserError`."""
+    """`settings.json` of any known format, converted to the newest; a newer one raises a `UserError`."""
     parts = saved.get("settings") if isinstance(saved, dict) else None
     if not (isinstance(parts, dict) and {"config", "hparams", "run"} <= parts.keys() and "data" in saved):
         raise UserError(f"{path / 'settings.json'} is damaged: it is no record of a run")
@@ -54,7 +54,7 @@ def record(saved: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def array(name: str) -> str:
-    """The name of a checkpoint's array, which an older version may have called otherwise."""
+    """The current name of a checkpoint's array, which an older version may have named differently."""
     for old, new in ARRAYS.items():
         if name.startswith(old):
             return new + name.removeprefix(old)
@@ -62,9 +62,9 @@ def array(name: str) -> str:
 
 
 def parts_of_sums(wanted: Collection[str], count: int) -> list[str]:
-    """Names of the `count` sums of metrics that format 0 keeps in one array, in its order; empty if they are others.
+    """Format 1 names of the `count` metric sums that format 0 keeps in one array, in its order; empty if they differ.
 
-    A VAE of gray pixels had one more then.
+    VAEs of gray pixels had one more metric in format 0.
     """
     names = [name for name in wanted if name.startswith("sums.")]
     if count == len(names) + 1:

@@ -1,4 +1,4 @@
-"""A run as a person holds it: what `fit` returns and `load` gives back."""
+"""The `Run` object that `fit` and `load` return."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -26,12 +26,12 @@ Status = Literal["finished", "ended", "stopped", "running"]
 
 
 class Series(NamedTuple):
-    """One metric as it was logged."""
+    """The logged values of one metric."""
 
     steps: np.ndarray
-    """Int (n,): steps done at each value."""
+    """Int (n,): training steps done at each value."""
     values: np.ndarray
-    """Float (n,), or (n, members): means since the value before of a training metric; NaN: not finite."""
+    """Float (n,) or (n, members); training metrics are means since the previous value. NaN: not finite."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,26 +41,26 @@ class Run(Generic[C, H]):
     algorithm: Algorithm
     config: C
     hparams: H
-    """Of many members stacked, every leaf of shape (members,)."""
+    """With several members, stacked: every leaf has shape (members,)."""
     seed: int
-    """Of many members the first one's."""
+    """With several members, the first one's."""
     step: int
     steps_per_epoch: int
     status: Status
-    """finished: all its steps; ended: a callback has ended it; stopped: a signal has; running: not to its end."""
+    """finished: all steps done; ended: by a callback; stopped: by a signal; running: not yet complete."""
     state: Any
-    """The algorithm's State; of many members stacked along axis 0."""
+    """The algorithm's State; with several members, stacked along axis 0."""
     rows: list[Row]
     """The logged rows."""
     directory: Path | None = None
-    """The run directory, None for a run that has none."""
+    """The run directory, if any."""
     facts: DataFacts | None = None
-    """Facts about the data that the configuration has adapted to."""
+    """Properties of the data that the configuration was adapted to."""
     members: Members | None = None
     signal: int | None = None
-    """Of a run that one has stopped."""
+    """The signal that stopped the run, if any."""
     warning: str | None = None
-    """The algorithm's, of the last evaluation."""
+    """The algorithm's warning for the last evaluation."""
     train_seconds: float = 0.0
     compile_seconds: float = 0.0
     experiment: str | None = None
@@ -68,7 +68,7 @@ class Run(Generic[C, H]):
     _best: Callable[[], tuple[int, loop.Carry]] | None = None
     _carry: loop.Carry | None = None
     _task: Any = None
-    """The `runs.fit.Task` of a run that was trained in this process."""
+    """The `runs.fit.Task` of a run trained in this process."""
 
     def __repr__(self) -> str:
         many = f", {len(self.members.seeds)} members" if self.members else ""
@@ -77,18 +77,18 @@ class Run(Generic[C, H]):
 
     @cached_property
     def metrics(self) -> Mapping[str, Series]:
-        """Every logged metric by its name, as `test/loss`; a wrong name is a `KeyError` that lists the right ones."""
+        """Logged metrics by name, e.g. `test/loss`; an unknown name raises a `KeyError` that lists the valid ones."""
         names = dict.fromkeys(name for row in self.rows for name in row if "/" in name)
         return _Metrics({name: _series(self.rows, name) for name in names})
 
     @cached_property
     def weights(self) -> Tree:
-        """The part of the state that using the model needs."""
+        """The part of the state needed to use the model."""
         self._refuse_many("weights")
         return self.algorithm.weights(self.state, self.config)
 
     def data(self) -> Dataset:
-        """The data set, loaded when it is first asked for; it must be the one that was trained on."""
+        """The data set, loaded on first use; it must match the one trained on."""
         if self._dataset is None:
             raise UserError(f"{self!r} does not know its data: they were arrays, or the algorithm takes none")
         return self._dataset()
@@ -98,15 +98,15 @@ class Run(Generic[C, H]):
         return self._use("sample", key, count=count)
 
     def encode(self, images: UInt8[Array, "n h w c"], key: Array | None = None) -> Float[Array, "n k"]:
-        """Codes of uint8 images; `key` (default: of seed 0) is for pixels that are drawn."""
+        """Codes of uint8 images; `key` (default: seed 0) is for randomly drawn pixels."""
         return self._use("encode", jnp.asarray(images), _key(key))
 
     def decode(self, codes: Float[Array, "n k"]) -> Float[Array, "n h w c"]:
-        """Images in [0, 1] of codes."""
+        """Images in [0, 1] decoded from codes."""
         return self._use("decode", jnp.asarray(codes, jnp.float32))
 
     def reconstruct(self, images: UInt8[Array, "n h w c"], key: Array | None = None) -> Float[Array, "n h w c"]:
-        """Images in [0, 1], each through its own code."""
+        """Reconstructions in [0, 1], each from its image's code."""
         return self._use("reconstruct", jnp.asarray(images), _key(key))
 
     def act(self, observations: Float[Array, " n *shape"]) -> Array:
@@ -114,7 +114,7 @@ class Run(Generic[C, H]):
         return self._use("act", jnp.asarray(observations, jnp.float32))
 
     def best(self) -> "Run[C, H]":
-        """The run at its best evaluation, by the algorithm's objective."""
+        """The run at its best evaluation according to the algorithm's objective."""
         self._refuse_many("best()")
         if self.algorithm.TRAITS.objective is None:
             raise UserError(f"{contract.name_of(self.algorithm)} has no objective, so no state of it is the best")
@@ -126,7 +126,7 @@ class Run(Generic[C, H]):
         return dataclasses.replace(self, step=step, state=state, rows=rows, status="running", _carry=None, _task=None)
 
     def member(self, i: int) -> "Run[C, H]":
-        """Member i of a run of many, as the single run it is."""
+        """Member i of a multi-member run, as a single run."""
         if self.members is None:
             raise UserError(f"{self!r} is a single run")
         count = len(self.members.seeds)
@@ -140,7 +140,7 @@ class Run(Generic[C, H]):
         )  # fmt: skip
 
     def fit(self, *, epochs: int) -> "Run[C, H]":
-        """The run trained on, to so many epochs in all."""
+        """Train further, to `epochs` epochs in total."""
         from jaxgen.runs.fit import go_on
 
         return go_on(self, epochs)
@@ -152,7 +152,7 @@ class Run(Generic[C, H]):
         return save(self, Path(path))
 
     def _hparams_of_record(self) -> Any:
-        """Hyperparameters as numbers; the first member's of many."""
+        """Hyperparameters as numbers; with several members, the first one's."""
         hparams = self.hparams if self.members is None else member(self.hparams, 0)
         return jax.tree.map(float, hparams)
 

@@ -1,7 +1,7 @@
-"""The host's side of a run: compile, then span after span, and between spans whatever needs the host.
+"""The host side of a run: compile, then train span by span, with work on the host in between.
 
-Library code: it returns, raises or calls back. A `Watcher` sees what happens; a run directory, where there is one, gets
-it in files.
+Library code: it returns, raises or calls back. A `Watcher` is notified of events; a run directory, if any, gets the
+files.
 """
 
 import contextlib
@@ -30,42 +30,42 @@ from jaxgen.runs.snapshot import MemberStates, Snapshot
 from jaxgen.runs.spans import Plan, Span, next_span
 
 Status = Literal["finished", "ended", "stopped"]
-"""finished: all its steps; ended: a callback has ended it; stopped: a signal has."""
+"""finished: all steps done; ended: by a callback; stopped: by a signal."""
 Draw = Callable[[Snapshot], None]
 OnEvaluation = Callable[[Snapshot], bool]
-"""Given the run just after an evaluation, whose row is the snapshot's last; returns whether training ends there."""
+"""Called after each evaluation, whose row is the snapshot's last; returns True to end training."""
 
 
 class Watcher:
-    """Sees what happens to a run, and shows none of it; override what should be shown."""
+    """Hooks for the events of a run, which do nothing by default; override the ones to display."""
 
     def opened(self, path: Path | None, dataset: Dataset | None, members: Members | None) -> None:
-        """Settings are sound, data are loaded, the run directory is open; compilation follows."""
+        """Settings are valid, data are loaded, and the run directory is open; compilation follows."""
 
     def began(self, first: int, total: int, parameters: Tree) -> None:
-        """Compiled, and about to train from step `first`."""
+        """Compilation is done; training starts from step `first`."""
 
     def trained(self, steps: int, images_per_second: float | None, shown: dict[str, float]) -> None:
-        """A span of so many steps is done."""
+        """A span of `steps` steps is done."""
 
     def evaluated(self, row: Row, epoch: float, warning: str | None) -> None:
-        """An evaluation is logged."""
+        """An evaluation has been logged."""
 
     def warned(self, message: str) -> None:
-        """Something is wrong that does not end the run."""
+        """A problem that does not end the run."""
 
     def ended(self) -> None:
         """Training is over."""
 
 
 class Job(NamedTuple):
-    """All that a run is made from, settled and checked."""
+    """Everything a run needs, resolved and checked."""
 
     algorithm: Algorithm
     config: Any
     """Adapted to the data."""
     hparams: Any
-    """Complete; stacked where there are members."""
+    """Completed; stacked if there are members."""
     dataset: Dataset | None
     placement: Placement
     run: RunSettings
@@ -75,7 +75,7 @@ class Job(NamedTuple):
     on_evaluation: OnEvaluation | None = None
     watcher: Watcher = Watcher()
     start: tuple[int, loop.Carry, float, list[Row]] | None = None
-    """Steps done, carry, seconds trained and rows of an earlier session in this process, to go on with."""
+    """Steps done, carry, seconds trained and rows of an earlier session in this process, to continue from."""
 
 
 class Outcome(NamedTuple):
@@ -83,31 +83,31 @@ class Outcome(NamedTuple):
 
     status: Status
     signal: int | None
-    """Of a run that one has stopped."""
+    """The signal that stopped the run, if any."""
     step: int
     steps_per_epoch: int
     carry: loop.Carry
-    """Whole, so that this process can read all of it; sums by name."""
+    """Gathered so that this process can read all of it; sums by name."""
     best: tuple[int, loop.Carry] | None
-    """Step and carry (in the host's memory) of the best evaluation, where there is an objective."""
+    """Step and carry (in host memory) of the best evaluation, if there is an objective."""
     rows: list[Row]
     warning: str | None
-    """The algorithm's, of the last evaluation."""
+    """The algorithm's warning for the last evaluation."""
     train_seconds: float
     compile_seconds: float
     snapshot: Callable[[str], Snapshot]
-    """The run as figures are drawn from it, into this folder of its figures."""
+    """The run as a snapshot for figures, which go into the given subfolder."""
 
 
 def batches_of(algorithm: Algorithm, dataset: Dataset | None) -> tuple[Tree, Tree]:
-    """The training and the test split as the algorithm's batches; empty ones without data."""
+    """Training and test splits as the algorithm's batches; empty without data."""
     if dataset is None:
         return algorithm.Batch(), algorithm.Batch()
     return tuple(algorithm.Batch(s.images, s.labels) for s in (dataset.train, dataset.test))  # type: ignore[return-value]
 
 
 def plan_of(algorithm: Algorithm, config: Any, dataset: Dataset | None, run: RunSettings) -> Plan:
-    """The numbers that a run's spans follow from."""
+    """The numbers that determine a run's spans."""
     per_epoch = batches.steps_per_epoch(algorithm, batches_of(algorithm, dataset)[0], config)
     return Plan(
         total=run.epochs * per_epoch,
@@ -149,7 +149,7 @@ class Session:
         self.warning: str | None = None
 
     def run(self) -> Outcome:
-        """Train to the end, or until a signal or the callback."""
+        """Train to the end, or until a signal or the callback stops it."""
         job, plan, programs = self.job, self.plan, self.programs
         job.watcher.began(self.step, plan.total, self._parameters())
         status: Status = "finished"
@@ -183,7 +183,7 @@ class Session:
         return self._outcome(status, stopping if status == "stopped" else None)
 
     def _parameters(self) -> Tree:
-        """Of one run, everything that is trained."""
+        """All trained parameters of one run."""
         state, parameters = self.job.placement.one(self.carry.state), self.job.algorithm.TRAITS.parameters
         return self.job.algorithm.weights(state, self.job.config) if parameters is None else parameters(state)
 
@@ -199,7 +199,7 @@ class Session:
         return Checkpoints(self.job.directory.checkpoints, self.job.run.keep, self._spacing, self.job.watcher.warned)
 
     def _resumed(self) -> tuple[int, loop.Carry, float]:
-        """Steps done, carry, seconds trained; all processes get what the first one has saved."""
+        """Steps done, carry and seconds trained; all processes get the first one's checkpoint."""
         programs, carry = self.programs, self.programs.start()
         if self.job.start is not None:
             step, carry, seconds, _ = self.job.start
@@ -214,7 +214,7 @@ class Session:
         return step, carry, restored[2]["train_seconds"] if restored else 0.0
 
     def _named(self, carry: loop.Carry) -> loop.Carry:
-        """A whole carry with its sums by name, as it is kept."""
+        """A gathered carry with its sums by name, as it is stored."""
         sums = np.asarray(carry.sums)
         return carry._replace(sums={name: sums[..., i] for i, name in enumerate(self.programs.metrics)})
 
@@ -229,7 +229,7 @@ class Session:
         self.job.watcher.trained(steps, speed, progress.shown(self.log.rows, self.job.algorithm.TRAITS.progress))
 
     def _evaluated(self) -> bool:
-        """Evaluates and logs; returns whether the callback ends the run."""
+        """Evaluate and log; return whether the callback ends the run."""
         job, metrics = self.job, self.programs.evaluate(self.carry)
         self._guard.check_evaluation(metrics, self.step)
         row = {"step": self.step, **{f"test/{name}": progress.logged(value) for name, value in metrics.items()}}
@@ -270,7 +270,7 @@ class Session:
             self.job.draw(self.snapshot(folder, whole))
 
     def snapshot(self, folder: str, whole: loop.Carry) -> Snapshot:
-        """The run as it stands; figures go into this folder of its figures."""
+        """The run at this moment; figures go into this subfolder."""
         job, placement, rows = self.job, self.job.placement, self.log.rows
         members = placement.members
         return Snapshot(

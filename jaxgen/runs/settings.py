@@ -1,4 +1,4 @@
-"""Settings of a run, what may change when it is continued, and their form on disk."""
+"""Settings of a run, which of them may change when it is continued, and their form on disk."""
 
 import dataclasses
 import types
@@ -17,40 +17,40 @@ H = TypeVar("H")
 
 
 def free(default: T) -> T:
-    """A setting that changes no number of a run (beyond rounding), and may differ when it is continued."""
+    """A setting that does not affect results (beyond rounding) and may change when a run is continued."""
     return cast(T, field(default=default, metadata={"free": True}))
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How long a run is, where it goes, and what it leaves behind."""
+    """Length, location, devices and outputs of a run."""
 
     name: str | None = None
-    """Run directory; a new name starts a run, an existing one continues it. Default: script's name and a number."""
+    """Run directory; a new name starts a run, an existing one continues it. Default: the script's name and a number."""
     root: Path = free(Path("runs"))
-    """Folder of all run directories."""
+    """Parent folder of the run directories."""
     seed: int = 0
-    """Root of everything random in the run."""
+    """Seed of all randomness in the run."""
     seeds: int = 1
-    """Runs in one program, with seeds `seed`, `seed` + 1, ...; above 1 every metric is a list, one number a run."""
+    """Runs in one program, with seeds `seed`, `seed` + 1, ...; above 1, metrics are lists, one number per run."""
     cpu_devices: int | None = free(None)
-    """Single-threaded devices the processor is cut into, which members (`seeds`) or a batch's shares (`devices`) are
-    spread over; 0: one device with all threads. Default: with many members one a core, else as many as `devices`."""
+    """Single-threaded CPU devices that members (`seeds`) or batch shards (`devices`) are spread over; 0: one device
+    with all threads. Default: one per core with several members, else as many as `devices`."""
     devices: int = free(1)
-    """Devices each batch is divided over; 0: all there are. May change when a run is continued: numbers then agree
-    to rounding with those of the uninterrupted run, no longer bit for bit. Several processes use all of theirs."""
+    """Devices each batch is sharded over; 0: all available. May change when a run is continued: results then match
+    the uninterrupted run to rounding, no longer bit for bit. Multiple processes use all of their devices."""
     distributed: bool = free(False)
-    """Work on the run with the other processes that Slurm, Open MPI, Kubernetes or a Cloud TPU has started."""
+    """Train the run jointly with the other processes started by Slurm, Open MPI, Kubernetes or a Cloud TPU."""
     coordinator: str | None = free(None)
-    """Where no such environment says it: host:port at which process 0 awaits the others."""
+    """Outside such an environment: host:port at which process 0 waits for the others."""
     processes: int = free(1)
-    """With coordinator: how many processes there are."""
+    """With coordinator: total number of processes."""
     process: int = free(0)
-    """With coordinator: which of them this is, from 0."""
+    """With coordinator: index of this process, from 0."""
     heartbeat_timeout: int = free(60)
-    """Seconds after which a silent process is taken for lost, and the others stop."""
+    """Seconds after which an unresponsive process counts as lost and the others stop."""
     epochs: int = 5
-    """Passes over the training split; may be raised to go on with a finished run."""
+    """Passes over the training split; raise it to continue a finished run."""
     log_every: int = 0
     """Steps averaged into one logged row; 0: a tenth of an epoch."""
     evaluate_every: int = 1
@@ -58,15 +58,15 @@ class RunSettings:
     draw_every: int = free(0)
     """Epochs between figures; 0: only at the end."""
     save_every: int = free(0)
-    """Epochs between checkpoints; 0: by time, so that they take a tenth of the training at most."""
+    """Epochs between checkpoints; 0: time-based, taking at most a tenth of the training time."""
     keep: int = free(3)
-    """Newest checkpoints kept, besides the best one and some twenty at even steps."""
+    """Most recent checkpoints kept, besides the best one and about twenty evenly spaced ones."""
     chunk_steps: int = free(0)
-    """Steps in one call of the compiled loop; 0: about a second's worth. Changes no number."""
+    """Steps per call of the compiled loop; 0: about one second's worth. Does not affect results."""
     tensorboard: bool = free(False)
     """Also write TensorBoard event files."""
     progress: bool = free(True)
-    """Show a progress bar (on a terminal)."""
+    """Show a progress bar (in a terminal)."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,13 @@ class Settings(Generic[C, H]):
     hparams: H
     run: RunSettings = field(default_factory=RunSettings)
     data: DataSettings | None = None
-    """None: the algorithm takes no data, or they are arrays of a person's own."""
+    """None if the algorithm takes no data or the data are user-supplied arrays."""
     preset: str | None = None
-    """Name of the preset that the settings started from."""
+    """Name of the preset these settings started from."""
 
 
 def validate(run: RunSettings) -> None:
-    """Refuses run settings out of range."""
+    """Refuse out-of-range run settings."""
     for name in ("epochs", "seeds", "evaluate_every", "keep", "processes", "heartbeat_timeout"):
         check_at_least(f"run.{name}", getattr(run, name), 1)
     if run.cpu_devices is not None:
@@ -111,19 +111,19 @@ def _validate_processes(run: RunSettings) -> None:
 
 
 def facts(dataset: Dataset) -> DataFacts:
-    """Facts about the data that a configuration may adapt to."""
+    """Properties of the data that a configuration may adapt to."""
     return DataFacts(dataset.name, dataset.image_shape, len(dataset.train.labels), len(dataset.class_names))
 
 
 def settings_from(plain: dict[str, Any], algorithm: Algorithm) -> Settings[Any, Any]:
-    """The settings of a run's record."""
+    """The settings in a run's record."""
     data = from_dict(DataSettings, plain["data"]) if "data" in plain else None
     config, hparams = from_dict(algorithm.Config, plain["config"]), from_dict(algorithm.HParams, plain["hparams"])
     return Settings(config, hparams, from_dict(RunSettings, plain["run"]), data, plain.get("preset"))
 
 
 def shared(settings: Settings[Any, Any]) -> dict[str, Any]:
-    """Settings that all processes of a run must have alike."""
+    """Settings that must agree across all processes of a run."""
     plain = of_run(settings)
     for part, name in (("run", "root"), ("run", "process"), ("data", "data_dir"), ("data", "path")):
         plain.get(part, {}).pop(name, None)
@@ -131,12 +131,12 @@ def shared(settings: Settings[Any, Any]) -> dict[str, Any]:
 
 
 def of_run(settings: Settings[Any, Any]) -> dict[str, Any]:
-    """Settings as they are recorded: parts that are None are left out."""
+    """Settings in recorded form, without parts that are None."""
     return {name: value for name, value in to_dict(settings).items() if value is not None}
 
 
 def to_dict(settings: Any) -> dict[str, Any]:
-    """Nested dataclasses (also named tuples, as lists) as JSON-able dictionaries."""
+    """Nested dataclasses as JSON-serializable dictionaries (named tuples become lists)."""
 
     def plain(value: Any) -> Any:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -151,9 +151,9 @@ def to_dict(settings: Any) -> dict[str, Any]:
 
 
 def from_dict(kind: type[T], plain: dict[str, Any]) -> T:
-    """A dataclass of the given kind from what `to_dict` made of it.
+    """Rebuild a dataclass of type `kind` from the output of `to_dict`.
 
-    Fields that are missing take their defaults; one that `kind` does not have is a `UserError`.
+    Missing fields take their defaults; a field that `kind` does not have raises a `UserError`.
     """
     hints = get_type_hints(kind)
     unknown = sorted(plain.keys() - hints.keys())
@@ -182,9 +182,9 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def differences(saved: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """`field: saved -> new` for each setting that would change the run; more epochs are no difference."""
+    """`field: saved -> new` for each setting that would change the run; more epochs do not count."""
     wanted = _flat(new)
-    old = wanted | _DEFAULTS | _flat(saved)  # what the record lacks is as the default is
+    old = wanted | _DEFAULTS | _flat(saved)  # settings missing from the record have their defaults
     if wanted.get("run.epochs", 0) >= old.get("run.epochs", 0):
         wanted["run.epochs"] = old.get("run.epochs")
     names = sorted((old.keys() | wanted.keys()) - {*FREE, "run.name"})

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C wait until a span is done."""
+"""Deferral of SIGTERM and Ctrl-C until a span is done."""
 
 import signal
 import threading
@@ -21,7 +21,7 @@ class Signals:
 
 @contextmanager
 def deferred() -> Iterator[Signals]:
-    """Remembers SIGTERM and SIGINT instead of obeying them; outside the main thread, where nobody can, does nothing."""
+    """Record SIGTERM and SIGINT instead of acting on them; a no-op outside the main thread, where it is impossible."""
     signals = Signals()
     if threading.current_thread() is not threading.main_thread():
         yield signals

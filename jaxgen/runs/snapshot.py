@@ -1,4 +1,4 @@
-"""A run at one moment, as callbacks and figure functions are given it."""
+"""A run at one moment, as passed to callbacks and figure functions."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,27 +11,27 @@ from jaxgen.runs.metrics import Row
 
 
 class MemberStates(NamedTuple):
-    """All members of a run of many."""
+    """All members of a multi-member run."""
 
     members: Members
     state: Any
     """All members' states, stacked along axis 0."""
     rows: list[Row]
-    """Logged rows whose values are lists, one number a member (None: not finite)."""
+    """Logged rows whose values are lists, one number per member (None: not finite)."""
 
 
 class Snapshot(NamedTuple):
-    """A run at one moment; where it has many members, the first of them."""
+    """A run at one moment; with several members, the first of them."""
 
     directory: Path
-    """Folder for figures; `figures` here for a run without a directory."""
+    """Folder for figures; `./figures` for a run without a directory."""
     state: Any
     initial: Callable[[], Any]
     """The state before the first step."""
     key: jax.Array
     config: Any
     dataset: Any
-    """`data.dataset.Dataset`; None where the algorithm takes no data."""
+    """`data.dataset.Dataset`; None if the algorithm takes no data."""
     rows: list[Row]
     many: MemberStates | None
     """All members, None for a single run."""

@@ -1,25 +1,25 @@
-"""Which steps a run does next, and what is due after them: pure arithmetic, without JAX."""
+"""A run's next steps, and the actions due after them: pure arithmetic, without JAX."""
 
 from typing import NamedTuple
 
 
 class Plan(NamedTuple):
-    """The numbers of a run that its spans follow from; all but `epochs_at_once` in steps."""
+    """The numbers that determine a run's spans; all but `epochs_at_once` in steps."""
 
     total: int
     per_epoch: int
     log_every: int
     evaluate_every: int
     save_every: int
-    """0: by time alone."""
+    """0: time-based only."""
     draw_every: int
     """0: only at the end."""
     intervals: int
-    """Logging intervals that one span may complete."""
+    """Maximum number of logging intervals a span may complete."""
     epochs_at_once: int
-    """Epochs that the steps of one span may belong to."""
+    """Maximum number of epochs a span may touch."""
     block: int = 0
-    """Batches of a block of streamed images, which a span does not cross; 0: nothing is streamed."""
+    """Batches per block of streamed images, which a span does not cross; 0: no streaming."""
 
 
 class Span(NamedTuple):
@@ -36,7 +36,7 @@ class Span(NamedTuple):
 def next_span(step: int, wanted: int, plan: Plan) -> Span:
     """The span after `step` steps, of at most `wanted` (at least one).
 
-    It ends where something is due. Evaluations are due by step alone: at multiples of `evaluate_every` and at the end.
+    It ends where something is due. Evaluations depend on the step only: multiples of `evaluate_every` and the end.
     """
     ends = [step + max(wanted, 1), plan.total]
     ends.append((step // plan.log_every + plan.intervals) * plan.log_every)

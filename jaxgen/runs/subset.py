@@ -1,4 +1,4 @@
-"""A run of many members that goes on with some of them: their part of its directory as one of its own."""
+"""Some members of a run, split off into a run directory of their own."""
 
 import shutil
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from jaxgen.runs.checkpoint import Checkpoints
 
 
 def subset(path: Path, new: Path, places: Sequence[int]) -> None:
-    """Makes `new` what `path`, a run of many members, would be if only those at `places` had been trained.
+    """Create `new` from the multi-member run `path` as if only the members at `places` had been trained.
 
-    `train` then continues `new` from the newest checkpoint of `path`, bit for bit as it would have gone on. Appears
-    at once or not at all.
+    `train` then continues `new` from the newest checkpoint of `path`, bit for bit as `path` would have. Created
+    atomically.
     """
     temporary = new.with_name(f".{new.name}")
     shutil.rmtree(temporary, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Sweeps from Python: axes as values, a table and the members' runs as the result."""
+"""Python API for sweeps: axes in, a table and the members' runs out."""
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,14 +19,14 @@ from jaxgen.sweeps.experiment import Chosen, choose
 
 
 class Values(NamedTuple):
-    """The values of an axis, and whether they are drawn on a logarithmic scale."""
+    """The values of an axis, and whether to plot them on a logarithmic scale."""
 
     values: tuple[Any, ...]
     log: bool = False
 
 
 def log(first: float, last: float, count: int) -> Values:
-    """`count` numbers from `first` to `last` in equal ratios."""
+    """`count` numbers from `first` to `last`, geometrically spaced."""
     return Values(tuple(float(f"{value:.6g}") for value in np.geomspace(first, last, count)), log=True)
 
 
@@ -36,7 +36,7 @@ def linear(first: float, last: float, count: int) -> Values:
 
 
 class Prepared(NamedTuple):
-    """A sweep that has been checked, before anything runs."""
+    """A checked sweep, ready to run."""
 
     experiment: Chosen
     axes: list[Axis]
@@ -47,7 +47,7 @@ class Prepared(NamedTuple):
 def prepare(
     chosen: Chosen, axes: Sequence[Axis], zipped: bool, metric: str | None, maximize: bool, group_size: int
 ) -> Prepared:
-    """The groups of every combination of the axes' values, each value checked; `group_size` 0: as memory allows."""
+    """Check the axes' values and group all their combinations; `group_size` 0: as large as memory allows."""
     members = points(axes, zipped)
     plan.check(chosen, members)
     by = objective.of(chosen, *probe.configured(chosen, plan.static_of(members[0])), metric, maximize)
@@ -62,7 +62,7 @@ def prepare(
 
 
 class Sweep:
-    """The result of a sweep: a table with a row a member, and the members' runs."""
+    """The result of a sweep: a table with one row per member, and the members' runs."""
 
     def __init__(self, rows: table.Table, planned: Sequence[plan.Group], directory: Path, by: Objective) -> None:
         self.rows, self.objective, self.directory = rows, by, directory
@@ -70,7 +70,7 @@ class Sweep:
 
     @property
     def columns(self) -> dict[str, np.ndarray]:
-        """The table by columns, as `pandas.DataFrame` takes it."""
+        """The table as columns, ready for `pandas.DataFrame`."""
         return {name: np.array([row[name] for row in self.rows]) for name in self.rows[0]}
 
     def __len__(self) -> int:
@@ -100,11 +100,12 @@ def sweep(
     group_size: int = 0,
     directory: str | Path | None = None,
 ) -> Sweep:
-    """Train every combination of the axes' values (with `zipped` value by value), hyperparameters and seeds as members.
+    """Train every combination of the axes' values; hyperparameters and seeds vary between members of one program.
 
     `axes` maps a field (`hparams.learning_rate`, `config.widths`, `data.source`, `seed`) to its values: any iterable,
-    or `log(a, b, n)` and `linear(a, b, n)`. `settings` are those of a preset by default. With a directory the sweep can
-    be continued; without one its files go to a temporary folder. `metric` defaults to the algorithm's objective.
+    or `log(a, b, n)` and `linear(a, b, n)`. With `zipped`, values are paired instead of combined. `settings` default to
+    those of the preset. With a directory the sweep can be continued; otherwise its files go to a temporary folder.
+    `metric` defaults to the algorithm's objective.
     """
     chosen = choose(experiment, settings or experiment.settings(preset))
     known = fields.hints(chosen.settings)

@@ -1,4 +1,4 @@
-"""Axes of a sweep: `hparams.learning_rate=log:1e-4:1e-2:16` and what else stands behind the `=`.
+"""Axes of a sweep: `hparams.learning_rate=log:1e-4:1e-2:16` and the other forms after the `=`.
 
 lin:a:b:n       n numbers from a to b, evenly spaced
 log:a:b:n       n numbers from a to b, in equal ratios
@@ -23,17 +23,17 @@ Point = dict[str, Any]
 
 
 class Axis(NamedTuple):
-    """A setting and the values it runs over."""
+    """A setting and its values."""
 
     name: str
     values: tuple[Any, ...]
     log: bool
-    """Drawn on a logarithmic scale."""
+    """Plotted on a logarithmic scale."""
     random: bool
 
 
 def split(text: str, known: Mapping[str, Any]) -> tuple[str, str]:
-    """The field's name and what stands behind the `=`."""
+    """The field's name and the text after the `=`."""
     name, equals, rest = text.partition("=")
     if not equals or not rest:
         refuse("axis", text, "NAME=VALUES, as hparams.learning_rate=log:1e-4:1e-2:16")
@@ -51,7 +51,7 @@ def parse(text: str, known: Mapping[str, Any], draws: int, seed: int) -> Axis:
     if kind in ("uniform", "loguniform"):
         a, b = bounds(text, kind, numbers, 2)[:2]
         check_at_least("draws", draws, 1)
-        rng = np.random.default_rng([seed, zlib.crc32(name.encode())])  # whatever other axes there are
+        rng = np.random.default_rng([seed, zlib.crc32(name.encode())])  # independent of the other axes
         unit = rng.uniform(size=draws)
         return _axis(
             name, a + (b - a) * unit if kind == "uniform" else a * (b / a) ** unit, known, kind[0] == "l", True
@@ -67,7 +67,7 @@ def parse(text: str, known: Mapping[str, Any], draws: int, seed: int) -> Axis:
 
 
 def bounds(text: str, kind: str, words: Sequence[str], count: int) -> tuple[Any, ...]:
-    """The numbers behind `kind`: two bounds, and how many where `count` is 3."""
+    """The numbers after `kind`: two bounds, and a count if `count` is 3."""
     if len(words) != count:
         refuse("axis", text, f"{kind}:a:b{':n' if count == 3 else ''}")
     a, b = (_number(text, word, float) for word in words[:2])
@@ -90,7 +90,7 @@ def _number(text: str, word: str, kind: type) -> Any:
 
 
 def _axis(name: str, numbers: Any, known: Mapping[str, Any], log: bool, random: bool) -> Axis:
-    """Numbers as values of the field; one of integers takes them rounded, each once."""
+    """Numbers as values of the field; rounded, without repeats, if it is an integer field."""
     if known[name] is float:
         return Axis(name, tuple(float(f"{number:.6g}") for number in numbers), log, random)
     rounded = [round(float(number)) for number in numbers]
@@ -98,7 +98,7 @@ def _axis(name: str, numbers: Any, known: Mapping[str, Any], log: bool, random: 
 
 
 def points(axes: Sequence[Axis], zipped: bool) -> list[Point]:
-    """Every combination, the last axis fastest; random axes are drawn together. With `zipped` value by value."""
+    """Every combination, the last axis fastest; random axes are drawn together. With `zipped`, values are paired."""
     names = [axis.name for axis in axes]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)

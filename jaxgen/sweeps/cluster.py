@@ -1,7 +1,7 @@
-"""Groups and search workers as tasks on a Ray cluster; a task whose worker or node is lost is started again.
+"""Groups and search workers as tasks on a Ray cluster; a task whose worker or node is lost is restarted.
 
-Every node needs the same checkout and the data. With a shared disk a task started again goes on from its checkpoint,
-else from its beginning; either way its result is what it would have been.
+Every node needs the same checkout and the data. With a shared disk a restarted task continues from its checkpoint, else
+from the beginning; either way the result is the same.
 """
 
 import logging
@@ -20,11 +20,11 @@ from jaxgen.sweeps.experiment import Chosen
 from jaxgen.sweeps.plan import Group
 
 FILES = ("settings.json", "sessions.json", "metrics.jsonl", "result.json", groups.DIVERGED)
-"""Of a group's directory, what the one who asked for it needs."""
+"""Files of a group's directory that the caller needs."""
 
 
 class Cluster(NamedTuple):
-    """Where tasks run, and what each of them gets."""
+    """Where tasks run, and the resources of each."""
 
     address: str
     cpus: int
@@ -37,7 +37,7 @@ def connect(cluster: Cluster) -> Any:
     check_at_least("cpus-per-group", cluster.cpus, 1)
     check_at_least("gpus-per-group", cluster.gpus, 0)
     check_at_least("retries", cluster.retries, 0)
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # leave a task without GPUs its environment
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # keep the environment of a task without GPUs
     try:
         import ray
     except ImportError:
@@ -64,7 +64,7 @@ def run_groups(
     cluster: Cluster,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[groups.Outcome]:
-    """Trains all groups, as many at once as the cluster has room for; `say` is called with a line for each."""
+    """Train all groups, as many at once as the cluster has room for; `say` is called with a line for each."""
     ray = connect(cluster)
     task = _remote(ray, _train_group, cluster)
     absolute = directory.absolute()
@@ -94,7 +94,7 @@ def run_workers(work: Callable[..., None], arguments: tuple[Any, ...], count: in
 
 
 def _remote(ray: Any, function: Callable[..., Any], cluster: Cluster) -> Any:
-    """A fresh process for each task: JAX's devices, and a GPU's memory, are a process's."""
+    """A fresh process for each task: JAX's devices and a GPU's memory belong to a process."""
     options = {"num_cpus": cluster.cpus, "num_gpus": cluster.gpus, "max_retries": cluster.retries, "max_calls": 1}
     return ray.remote(**options)(function)
 
@@ -113,7 +113,7 @@ def _result(ray: Any, reference: Any, name: str, cluster: Cluster) -> Any:
 
 
 def prepare(members: int, cpus: int) -> None:
-    """Sets a task's process up as the command line does its own, with the cores the task was given."""
+    """Set up a task's process as the command line does its own, with the cores assigned to the task."""
     command_line.keep_freed_memory()
     command_line.use_compilation_cache()
     devices.use_single_threads(min(members, cpus))
@@ -132,7 +132,7 @@ def _is_done(path: Path) -> bool:
 
 
 def _keep(path: Path, files: dict[str, str]) -> None:
-    """Writes what another machine's disk has; on a shared one it is there."""
+    """Write files from another machine's disk; on a shared one they already exist."""
     path.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         if not (path / name).exists():

@@ -24,12 +24,12 @@ class Chosen(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The experiment's."""
+        """The experiment's name."""
         return self.experiment.name
 
     @property
     def algorithm(self) -> Algorithm:
-        """The experiment's."""
+        """The experiment's algorithm."""
         return self.experiment.algorithm
 
     def settings_with(self, static: Mapping[str, Any]) -> Settings[Any, Any]:
@@ -38,7 +38,7 @@ class Chosen(NamedTuple):
 
 
 def choose(experiment: Experiment[Any, Any], settings: Settings[Any, Any], args: Sequence[str] = ()) -> Chosen:
-    """The experiment with these settings; refuses those that no sweep can start from."""
+    """The experiment with these settings; refuses those that a sweep cannot start from."""
     settings_lib.validate(settings.run)
     if settings.run.seeds > 1:
         refuse("run.seeds", settings.run.seeds, "1 here; seeds are an axis, as --axis seed=0:4")
@@ -47,7 +47,7 @@ def choose(experiment: Experiment[Any, Any], settings: Settings[Any, Any], args:
 
 
 def load(script: Path, args: Sequence[str]) -> Chosen:
-    """The experiment in `script` with the options `args`; both are refused in one line if they do not fit."""
+    """The experiment in `script` with the options `args`; errors in either are refused in one line."""
     module = _import(script)
     experiment = vars(module).get("EXPERIMENT")
     if not isinstance(experiment, Experiment):
@@ -56,7 +56,7 @@ def load(script: Path, args: Sequence[str]) -> Chosen:
 
 
 def find(name: str, folder: Path) -> Path:
-    """The script of an experiment: `name` in `folder`, or a path of one's own."""
+    """The script of an experiment: `name` in `folder`, or a path."""
     given = Path(name)
     if given.suffix == ".py" and given.exists():
         return given

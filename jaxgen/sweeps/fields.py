@@ -1,4 +1,4 @@
-"""Settings addressed by name, as `hparams.generator.learning_rate`: found, read from text, replaced."""
+"""Settings addressed by name, e.g. `hparams.generator.learning_rate`: found, read from text, replaced."""
 
 import dataclasses
 import types
@@ -36,7 +36,7 @@ def _hints(settings: Any, prefix: str) -> dict[str, Any]:
 
 
 def find(name: str, known: Mapping[str, Any]) -> str:
-    """`name` as it stands in `known` (dashes may be underscores); refuses a typo with the nearest."""
+    """`name` as spelled in `known` (dashes match underscores); refuses a typo, naming the nearest."""
     plain = {"run.seed": "seed"}.get(name.strip().replace("-", "_"), name.strip().replace("-", "_"))
     if plain not in known:
         near = nearest(plain, known) or f" (such as {', '.join(list(known)[:4])})"
@@ -45,7 +45,7 @@ def find(name: str, known: Mapping[str, Any]) -> str:
 
 
 def read(name: str, text: str, hint: Any) -> Any:
-    """`text` as a value of a field of type `hint`; numbers of a tuple are joined by x, as 500x200."""
+    """`text` as a value of a field of type `hint`; numbers of a tuple are joined by x, e.g. 500x200."""
     kind = get_origin(hint)
     if kind in (types.UnionType, Union):
         if text == "None" and types.NoneType in get_args(hint):
@@ -81,7 +81,7 @@ def replace(tree: T, values: Mapping[str, Any]) -> T:
 
 
 def option(name: str, value: Any) -> list[str]:
-    """The command line's words that give the field `name` this value."""
+    """Command-line arguments that set the field `name` to `value`."""
     name = "run.seed" if name == "seed" else name
     flag = f"--{name.replace('_', '-')}"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""A group is a run of many members: trained by `train`, in a run directory of its own in the sweep's."""
+"""Groups: runs with several members, each trained in its own run directory inside the sweep's."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,20 +16,20 @@ from jaxgen.sweeps.experiment import Chosen
 from jaxgen.sweeps.plan import Group
 
 DIVERGED = "diverged.json"
-"""In a group's directory: every member of it became non-finite."""
+"""File in a group's directory that records that every member became non-finite."""
 
 
 class Outcome(NamedTuple):
     """The result of a group."""
 
     rows: list[metrics.Row]
-    """Its logged rows, every metric a list of one number a member."""
+    """Its logged rows; every metric is a list with one number per member."""
     diverged: str | None
-    """Why there is no more of it, where all members were lost."""
+    """Reason for an early end, if all members were lost."""
 
 
 def settings_of(experiment: Chosen, group: Group, directory: Path) -> Any:
-    """The experiment's settings as the group has them."""
+    """The experiment's settings for the group."""
     settings = experiment.settings_with(group.static)
     return fields.replace(settings, {"run.name": group.name, "run.root": directory})
 
@@ -41,7 +41,7 @@ def run(
     on_evaluation: OnEvaluation | None = None,
     watcher: Watcher | None = None,
 ) -> Outcome:
-    """Trains the group, goes on with it, or reads what is finished."""
+    """Train the group, resume it, or read it if finished."""
     path = directory / group.name
     if not (path / DIVERGED).exists():
         members = plan.members_of(experiment, [member.point for member in group.members])
@@ -78,7 +78,7 @@ def run_all(
     began: Callable[[Group], None] = lambda group: None,
     watcher: Watcher | None = None,
 ) -> list[Outcome]:
-    """The groups one after the other in this process; `began` is called with each. Raises `Interrupted`."""
+    """Run the groups one after the other in this process; `began` is called with each. Raises `Interrupted`."""
     outcomes = []
     for group in planned:
         began(group)
@@ -87,7 +87,7 @@ def run_all(
 
 
 def open_directory(experiment: Chosen, planned: Sequence[Group], record: dict[str, Any]) -> Path:
-    """The sweep's directory, after a check that what is in it is of the same plan."""
+    """The sweep's directory, after a check that its contents match the plan."""
     path, groups = run_directory.create(f"sweep_{experiment.name}", experiment.settings.run), plan.to_json(planned)
     saved = path / "sweep.json"
     if saved.exists():

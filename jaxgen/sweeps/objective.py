@@ -1,4 +1,4 @@
-"""Which metric a sweep or search is judged by, and which way."""
+"""The metric by which a sweep or search is judged, and its direction."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from jaxgen.sweeps.experiment import Chosen
 
 
 def of(experiment: Chosen, config: Any, data: probe.Data, metric: str | None, maximize: bool) -> Objective:
-    """The metric asked for, else the algorithm's objective; refuses one that the evaluation does not report."""
+    """The requested metric, else the algorithm's objective; refuses one that the evaluation does not report."""
     known = probe.metric_names(experiment.algorithm, config, experiment.settings.hparams, data)
     if metric is not None:
         check_choice("metric", metric, known)

@@ -1,7 +1,7 @@
-"""The plan of a sweep: its points as groups that are one program each.
+"""The plan of a sweep: its points in groups, each of which is one program.
 
 Traced settings (hyperparameters and the seed) differ between the members of a group; static ones (configuration and
-data) between groups. A group is no larger than its members fit into memory.
+data) between groups. A group is no larger than fits in memory.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ class Member(NamedTuple):
     """A run of the sweep."""
 
     number: int
-    """Its place among all points of the sweep."""
+    """Its index among all points of the sweep."""
     point: Point
 
 
@@ -30,24 +30,24 @@ class Group(NamedTuple):
 
     number: int
     static: Point
-    """The settings, common to all, that fix the program."""
+    """The settings common to all members, which fix the program."""
     members: tuple[Member, ...]
 
     @property
     def name(self) -> str:
-        """Of the group's run directory."""
+        """The name of the group's run directory."""
         return f"group-{self.number:03d}"
 
 
 def is_traced(name: str) -> bool:
-    """Whether a field is a number that a compiled program takes."""
+    """Whether a field is a traced input of a compiled program."""
     return name == "seed" or name.startswith("hparams.")
 
 
 def groups(points: Sequence[Point], largest: Callable[[Point], int]) -> list[Group]:
-    """Groups in the order in which their static settings first occur; `largest` tells how many members one may have.
+    """Groups in the order in which their static settings first occur; `largest` gives the maximum members of one.
 
-    Where members of the same program need several groups, these are as equal as can be.
+    If members of the same program need several groups, their sizes are as equal as possible.
     """
     kinds: dict[tuple[Any, ...], list[Member]] = {}
     for number, point in enumerate(points):
@@ -67,7 +67,7 @@ def static_of(point: Point) -> Point:
 
 
 def compiles(planned: Sequence[Group]) -> int:
-    """Programs that differ: groups of one kind and size share theirs."""
+    """Number of distinct programs: groups of the same kind and size share one."""
     return len({(tuple(group.static.items()), len(group.members)) for group in planned})
 
 
@@ -85,7 +85,7 @@ def hparams_of(settings: Any, point: Point) -> Any:
 
 
 def check(experiment: Chosen, points: Sequence[Point]) -> None:
-    """Refuses the first point with settings out of range."""
+    """Refuse the first point with out-of-range settings."""
     known: dict[tuple[Any, ...], Any] = {}
     for point in points:
         kind = tuple(static_of(point).items())
@@ -97,7 +97,7 @@ def check(experiment: Chosen, points: Sequence[Point]) -> None:
 
 
 def describe(axes: Sequence[Axis], planned: Sequence[Group]) -> str:
-    """The plan for a person: axes, groups, compilations, members a program."""
+    """The plan in human-readable form: axes, groups, compilations, members per program."""
     lines = [f"  {axis.name} ({'traced' if is_traced(axis.name) else 'static'}): {_values(axis)}" for axis in axes]
     count = sum(len(group.members) for group in planned)
     lines.append(
@@ -120,7 +120,7 @@ def _many(count: int, what: str) -> str:
 
 
 def to_json(planned: Sequence[Group]) -> list[Mapping[str, Any]]:
-    """The groups as they stand in a sweep's record."""
+    """The groups as recorded for a sweep."""
     return [
         {"name": group.name, "members": [{"number": m.number, **_plain(m.point)} for m in group.members]}
         for group in planned

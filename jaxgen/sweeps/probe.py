@@ -1,6 +1,6 @@
 """Facts about an experiment before anything compiles: its metrics, and how many members fit into memory.
 
-The memory is an estimate from the step's and the evaluation's own arrays.
+Memory is estimated from the arrays of the step and the evaluation.
 """
 
 import math
@@ -22,11 +22,11 @@ Data = tuple[Any, Any]
 """Batch-like pytrees that hold the training and the test split; empty for an algorithm without data."""
 
 SHARE = 0.5
-"""Of the memory that is free, what members may take."""
+"""Share of the free memory that members may use."""
 
 
 def configured(experiment: Chosen, static: Point) -> tuple[Any, Data]:
-    """The configuration with these static settings, fitted to the data they name, and the data."""
+    """The configuration with these static settings, adapted to the data they name, and the data."""
     settings, batch = experiment.settings_with(static), experiment.algorithm.Batch
     if settings.data is None:
         return settings.config, (batch(), batch())
@@ -43,12 +43,12 @@ def _abstract(algorithm: Algorithm, config: Any, hparams: Any) -> tuple[Any, Any
 
 
 def member_bytes(algorithm: Algorithm, config: Any, hparams: Any, data: Data) -> int:
-    """Bytes one member takes while it trains or is evaluated: state, the arrays alive at once, a spare state."""
+    """Bytes per member in training or evaluation: state, the arrays alive at once, a spare state."""
     state, key, hparams = _abstract(algorithm, config, hparams)
     batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((config.batch_size, *x.shape[1:]), x.dtype), data[0])
     step = jax.make_jaxpr(partial(algorithm.step, config=config))(state, batch, key, hparams).jaxpr
     evaluate = jax.make_jaxpr(partial(algorithm.evaluate, config=config))(state, data[1], key, hparams).jaxpr
-    shared = sum(_bytes(leaf) for leaf in jax.tree.leaves(data[1]))  # the test split is there once, for all members
+    shared = sum(_bytes(leaf) for leaf in jax.tree.leaves(data[1]))  # all members share one test split
     return max(_peak(step), _peak(evaluate) - shared) + sum(_bytes(leaf) for leaf in jax.tree.leaves(state))
 
 
@@ -66,7 +66,7 @@ def _bytes(array: Any) -> int:
 
 
 def _peak(jaxpr: Any) -> int:
-    """Most bytes alive at once if every equation ran by itself, in order; a called program's own on top."""
+    """Peak bytes alive if the equations ran one by one, in order; a called program's own peak is added."""
     last = {var: i for i, eqn in enumerate(jaxpr.eqns) for var in eqn.invars if not hasattr(var, "val")}
     last |= {var: len(jaxpr.eqns) for var in jaxpr.outvars if not hasattr(var, "val")}
     alive = {var: _bytes(var.aval) for var in [*jaxpr.invars, *jaxpr.constvars]}
@@ -95,7 +95,7 @@ def _called(eqn: Any) -> Iterator[Any]:
 
 
 def free_bytes() -> int:
-    """Free memory of all devices together; on a processor, of the machine."""
+    """Free memory of all devices together; on a CPU, of the machine."""
     limits = [device.memory_stats() for device in jax.local_devices()]
     if all(limits) and all("bytes_limit" in limit for limit in limits):
         return sum(limit["bytes_limit"] - limit["bytes_in_use"] for limit in limits)
@@ -107,5 +107,5 @@ def free_bytes() -> int:
 
 
 def largest_group(of_one: int) -> int:
-    """Members that fit, at least one."""
+    """Number of members that fit, at least one."""
     return max(1, int(SHARE * free_bytes()) // max(1, of_one))

@@ -24,7 +24,7 @@ def report(
     objective: Objective,
     directory: Path,
 ) -> list[str]:
-    """Writes the table and the figures; returns lines about the best member."""
+    """Write the table and the figures; return lines about the best member."""
     lines = []
     rows = table.rows(planned, outcomes)
     written = table.write(rows, directory)
@@ -48,7 +48,7 @@ def report(
 
 
 def written_lines(written: Sequence[Path], directory: Path) -> list[str]:
-    """Lines about where tables and figures are."""
+    """Lines about the locations of tables and figures."""
     missing = [] if any(path.suffix == ".parquet" for path in written) else [NO_PARQUET]
     return [*missing, f"{', '.join(map(str, written))}; figures in {directory / 'figures'}"]
 
@@ -61,7 +61,7 @@ def draw(
     objective: Objective,
     folder: Path,
 ) -> None:
-    """For each axis the learning curves and the metric along it, and a heat map for each two of them."""
+    """For each axis the learning curves and the metric along it, and a heat map for each pair of axes."""
     folder.mkdir(exist_ok=True)
     sound = [row for row in rows if not row["diverged"]]
     scores = [row[objective.metric] for row in sound]
@@ -74,7 +74,7 @@ def draw(
         figures.along_axis(folder / f"along_{stem}.png", places, scores, axis.name, axis.log, objective.metric)
     grid = [axis.name for axis in several if not axis.random]
     for down, across in itertools.combinations(grid, 2):
-        if "seed" in (down, across) and len(grid) > 2:  # then the mean over seeds is what is wanted
+        if "seed" in (down, across) and len(grid) > 2:  # seeds are then averaged over
             continue
         cells: dict[tuple[Any, Any], list[float]] = {}
         for row, score in zip(sound, scores, strict=True):

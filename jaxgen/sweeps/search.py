@@ -1,4 +1,4 @@
-"""One worker of a search: asks for batches of trials and trains them until there are as many as wanted."""
+"""A search worker, which requests batches of trials and trains them until there are enough."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,12 +18,12 @@ from jaxgen.sweeps.study import Study
 
 
 class Plan(NamedTuple):
-    """How a study is searched."""
+    """Settings of a search."""
 
     trials: int
-    """Trials in all, of all workers and sessions."""
+    """Total trials of all workers and sessions."""
     batch: int
-    """Trials of one program."""
+    """Trials per program."""
     sampler: str
     pruner: str
     seed: int
@@ -38,7 +38,7 @@ def work(
     say: Callable[[str], None] = lambda line: None,
     watcher: Watcher | None = None,
 ) -> None:
-    """First what dead workers have left, then new trials, until no more are wanted; `say` is called with each line."""
+    """Finish the trials of dead workers, then run new ones until there are enough; `say` is called with each line."""
     while True:
         batches = (
             [taken] if (taken := study.claim()) else study.ask(wanted.batch, wanted.trials, wanted.sampler, wanted.seed)
@@ -55,7 +55,7 @@ def work(
 def work_as_task(
     script: Path, args: Sequence[str], axes: Sequence[str], directory: Path, wanted: Plan, by: Objective, cpus: int
 ) -> None:
-    """A worker in a process of its own, on a machine that shares the study's disk."""
+    """A worker in its own process, on a machine that shares the study's disk."""
     cluster.prepare(wanted.batch, cpus)
     experiment = experiment_lib.load(script, args)
     known = fields.hints(experiment.settings)
@@ -72,7 +72,7 @@ def _score(batch: Sequence[FrozenTrial], by: Objective) -> str:
 
 
 def check_space(experiment: Chosen, axes: space.Space, known: Mapping[str, Any]) -> None:
-    """Refuses bounds and choices that the experiment does not allow, each by itself."""
+    """Refuse bounds and choices that the experiment does not allow, checked one at a time."""
     for name, distribution in axes.items():
         found = getattr(distribution, "choices", None)
         ends = found if found is not None else (distribution.low, distribution.high)  # type: ignore[attr-defined]
@@ -80,7 +80,7 @@ def check_space(experiment: Chosen, axes: space.Space, known: Mapping[str, Any])
 
 
 def check_same(directory: Path, experiment: Chosen, axes: Sequence[str], by: Objective, command: str) -> None:
-    """Writes what the study is of, or refuses to go on with another one's."""
+    """Record the study's settings, or refuse to continue a study with others."""
     path = directory / "search.json"
     record = {
         "experiment": experiment.name,
@@ -101,7 +101,7 @@ def check_same(directory: Path, experiment: Chosen, axes: Sequence[str], by: Obj
 
 
 def report(study: Study, experiment: Chosen, known: Mapping[str, Any], by: Objective) -> list[str]:
-    """Writes the table of all trials and Optuna's figures; returns lines about the best trial."""
+    """Write the table of all trials and Optuna's figures; return lines about the best trial."""
     rows = [_row(trial) for trial in study.trials()]
     written = table.write(rows, study.directory)
     running = sum(row["state"] == "RUNNING" for row in rows)

@@ -1,7 +1,7 @@
-"""The space of a search: `hparams.learning_rate=log:1e-4:1e-2` and what else stands behind the `=`.
+"""The space of a search: `hparams.learning_rate=log:1e-4:1e-2` and the other forms after the `=`.
 
 log:a:b   numbers between a and b, uniform in the logarithm
-a:b       numbers between a and b (integers for a field of integers, without b)
+a:b       numbers between a and b (for an integer field, integers excluding b)
 a,b,c     one of these values
 """
 

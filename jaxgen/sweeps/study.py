@@ -1,8 +1,8 @@
 """An Optuna study on disk that several workers share, and that survives the death of any of them.
 
-Trials are numbered by the study; a worker takes them in batches under a lock, and holds a lock of its own as long as it
-lives: trials of a worker whose lock is free again are taken over by whoever sees them first, and go on from their last
-checkpoint. So no trial is lost, and none run twice.
+Trials are numbered by the study; a worker takes them in batches under a lock, and holds a lock of its own while it is
+alive. Once that lock is free, the first worker to notice takes over its trials and continues them from their last
+checkpoint. So no trial is lost or run twice.
 """
 
 import contextlib
@@ -24,11 +24,11 @@ from jaxgen.sweeps.space import Space
 SAMPLERS = ("tpe", "random")
 PRUNERS = ("median", "halving", "none")
 WORKER, BATCH, LOST = "worker", "batch", "lost"
-"""Attributes of a trial: who runs it, the run it is a member of, and that it never began."""
+"""Attributes of a trial: its worker, the run it is a member of, and whether it never began."""
 
 
 class _JournalLock(JournalFileOpenLock):
-    """A lock that ends with the process that holds it: Optuna's own hold others up for half a minute after a kill."""
+    """A lock that ends with the process that holds it: Optuna's own blocks others for half a minute after a kill."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
@@ -45,7 +45,7 @@ class _JournalLock(JournalFileOpenLock):
 
 
 class Study:
-    """The study in `directory`, as one worker has it; a context manager."""
+    """The study in `directory`, as seen by one worker; a context manager."""
 
     def __init__(self, directory: Path, name: str, space: Space, maximize: bool, pruner: str) -> None:
         self.directory, self.space = directory, space
@@ -68,7 +68,7 @@ class Study:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Says that this worker is gone."""
+        """Mark this worker as gone."""
         self._alive.release()
 
     @contextlib.contextmanager
@@ -80,22 +80,22 @@ class Study:
             held.release()
 
     def _register(self) -> tuple[int, lock.Lock]:
-        """The lowest number no living worker has, and the lock that holds it."""
+        """The lowest number not held by a living worker, and the lock that reserves it."""
         number = 0
         while (alive := self._try(number)) is None:
             number += 1
         return number, alive
 
     def _try(self, worker: int) -> lock.Lock | None:
-        """The worker's lock, if nobody has it."""
+        """The worker's lock, if it is free."""
         folder = self.directory / "workers"
         folder.mkdir(exist_ok=True)
         return lock.attempt(folder / f"{worker}.lock")
 
     def claim(self) -> list[FrozenTrial]:
-        """The trials of one batch whose worker has died, now this worker's.
+        """Claim the trials of one batch whose worker has died.
 
-        A trial that never got as far as a batch is closed, and its parameters are asked for again.
+        A trial that never reached a batch is closed, and its parameters are queued again.
         """
         with self._locked():
             orphans = [trial for trial in self._trials(TrialState.RUNNING) if self._is_orphan(trial)]
@@ -110,9 +110,9 @@ class Study:
 
     def _is_orphan(self, trial: FrozenTrial) -> bool:
         worker = trial.user_attrs.get(WORKER)
-        if worker is None:  # killed between two lines of the journal, for asking is done under the lock
+        if worker is None:  # killed between two lines of the journal, since asking happens under the lock
             return True
-        if worker["number"] == self.worker:  # of one that had this number before
+        if worker["number"] == self.worker:  # or an earlier worker with this number
             return worker["session"] != self._session
         alive = self._try(worker["number"])
         if alive is not None:
@@ -129,9 +129,9 @@ class Study:
             self.optuna.enqueue_trial(trial.params)
 
     def ask(self, count: int, total: int, sampler: str, seed: int) -> list[list[FrozenTrial]]:
-        """Up to `count` new trials, no more than make `total`, in batches that share their static settings.
+        """Request up to `count` new trials, at most `total` in all, in batches that share their static settings.
 
-        The first decides the static settings of all, so that one program serves them.
+        The first trial decides the static settings of all, so that one program serves them.
         """
         with self._locked():
             known = [trial for trial in self._trials() if LOST not in trial.user_attrs]
@@ -159,7 +159,7 @@ class Study:
         return [trial for trial in self._trials() if trial.user_attrs.get(BATCH) == batch]
 
     def handle(self, trial: FrozenTrial) -> optuna.Trial:
-        """The trial as one that can report."""
+        """The trial as an object that can report."""
         return optuna.Trial(self.optuna, trial._trial_id)
 
     def _trial(self, number: int) -> FrozenTrial:
@@ -169,12 +169,12 @@ class Study:
         return self.optuna.get_trials(deepcopy=False, states=states or None)
 
     def trials(self) -> list[FrozenTrial]:
-        """All that began."""
+        """All trials that began."""
         return [t for t in self._trials() if LOST not in t.user_attrs and t.state != TrialState.WAITING]
 
 
 def _sampler(name: str, seed: int, begun: int) -> optuna.samplers.BaseSampler:
-    """A sampler whose numbers depend on how many trials there are: no two batches draw the same."""
+    """A sampler seeded by the number of trials as well, so that no two batches draw the same."""
     number = (seed * 1_000_003 + begun) % 2**32
     if name == "random":
         return optuna.samplers.RandomSampler(number)

@@ -1,4 +1,4 @@
-"""Results of a sweep as one tidy table: a row a member, and the command that runs a member alone."""
+"""Results of a sweep as one tidy table, one row per member, and the command that runs a member alone."""
 
 import csv
 import os
@@ -21,7 +21,7 @@ Table = list[dict[str, Any]]
 
 
 def rows(planned: Sequence[Group], outcomes: Sequence[Outcome]) -> Table:
-    """One row a member in the order of the sweep's points: its place, its axes, its last metrics."""
+    """One row per member in the order of the sweep's points: its position, its axes, its last metrics."""
     table = []
     for group, outcome in zip(planned, outcomes, strict=True):
         last = _last(outcome.rows)
@@ -36,7 +36,7 @@ def rows(planned: Sequence[Group], outcomes: Sequence[Outcome]) -> Table:
 
 
 def _last(logged: Sequence[Row]) -> Row:
-    """The newest value of each metric, a list of one number a member."""
+    """The newest value of each metric, a list with one number per member."""
     newest = {name: value for row in logged for name, value in row.items() if isinstance(value, list)}
     return dict(sorted(newest.items(), key=lambda item: (not item[0].startswith("test/"), item[0])))
 
@@ -46,7 +46,7 @@ def _cells(point: Point) -> dict[str, Any]:
 
 
 def curves(planned: Sequence[Group], outcomes: Sequence[Outcome], name: str) -> dict[int, list[tuple[int, float]]]:
-    """The metric `name` of each member as (step, value), as far as it is finite."""
+    """The metric `name` of each member as (step, value), where finite."""
     found: dict[int, list[tuple[int, float]]] = {}
     for group, outcome in zip(planned, outcomes, strict=True):
         for place, member in enumerate(group.members):
@@ -82,7 +82,7 @@ def best(table: Table, metric: str, maximize: bool) -> dict[str, Any]:
 
 
 def over_seeds(table: Table, axes: Sequence[str], metric: str) -> list[dict[str, Any]]:
-    """Of each setting apart from the seed: mean and standard error of `metric` over its seeds, and how many."""
+    """For each setting apart from the seed: mean and standard error of `metric` over its seeds, and their number."""
     settings: dict[tuple[Any, ...], list[float]] = {}
     names = [name for name in axes if name != "seed"]
     for row in table:
@@ -100,7 +100,7 @@ def over_seeds(table: Table, axes: Sequence[str], metric: str) -> list[dict[str,
 
 
 def options(experiment: Chosen) -> list[str]:
-    """The experiment's command line without the name and place of its directory."""
+    """The experiment's command line without the name and location of its directory."""
     kept, words = [], iter(experiment.args)
     for word in words:
         if word in ("--run.name", "--run.root"):

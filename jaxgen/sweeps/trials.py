@@ -1,7 +1,7 @@
-"""A batch of trials is a run of many members; between epochs each is judged, and those pruned are left out.
+"""A batch of trials as a run with several members, each judged between epochs and possibly pruned.
 
-A batch that has lost half of its members goes on as a run of half the size (so that sizes, and programs, are few), with
-pruned ones in places that would be empty; one that has lost all of them ends.
+A batch that has lost half of its members continues as a run of half the size (so that sizes, and programs, are few),
+with pruned ones in places that would be empty; a batch with no surviving trials stops.
 """
 
 import warnings
@@ -32,7 +32,7 @@ def run(
     by: Objective,
     watcher: Watcher | None = None,
 ) -> None:
-    """Trains a batch to its end, or goes on where another worker left it, and tells the study."""
+    """Train a batch to its end, or resume where another worker left it, and report to the study."""
     members = {t.number: Member(t.number, space.point(t.params, study.space, known)) for t in batch}
     folder = study.directory / f"trial-{batch[0].number:04d}"
     folder.mkdir(exist_ok=True)
@@ -66,7 +66,7 @@ def _newest_stage(folder: Path, numbers: list[int]) -> tuple[int, list[int]]:
 
 
 class _Judge:
-    """The `stop` of a run: reports each member's metric, prunes, and ends the run when half of its members are gone."""
+    """Callback of a run: reports each member's metric, prunes, and ends the run when half of its members are gone."""
 
     def __init__(self, study: Study, numbers: Sequence[int], by: Objective) -> None:
         self._study, self._numbers, self._by = study, numbers, by
@@ -82,7 +82,7 @@ class _Judge:
             handle = self._study.handle(trial)
             if values[number] is None:
                 self._close(number, TrialState.FAIL)
-            elif epoch not in trial.intermediate_values:  # else it has been judged, before a kill
+            elif epoch not in trial.intermediate_values:  # otherwise it was judged before a kill
                 handle.report(values[number], epoch)
                 if handle.should_prune():
                     self._close(number, TrialState.PRUNED)
@@ -95,7 +95,7 @@ class _Judge:
         del self._open[number]
 
     def half(self) -> list[int] | None:
-        """Places of the members to go on with, where no more than half are left (and any)."""
+        """Positions of the members to continue with, if at most half (but not none) are left."""
         size = len(self._numbers)
         if not self._open or 2 * len(self._open) > size or size == 1:
             return None
@@ -104,7 +104,7 @@ class _Judge:
         return sorted(kept + others[: size // 2 - len(kept)])
 
     def finish(self, rows: Sequence[Row]) -> None:
-        """Tells the study the last value of those that were not pruned."""
+        """Report the last values of the trials that were not pruned."""
         last: Row = next((row for row in reversed(rows) if self._by.metric in row), {})
         values = dict(zip(self._numbers, last.get(self._by.metric, [None] * len(self._numbers)), strict=True))
         for number in list(self._open):

@@ -1,8 +1,8 @@
-"""Deep Q-network: make Q(s, a) equal r + gamma max_a' Q(s', a') on remembered transitions, and act by it.
+"""Deep Q-network: fit Q(s, a) to r + gamma max_a' Q(s', a') on replayed transitions, and act on it.
 
 Mnih et al., Human-level control through deep reinforcement learning, Nature 518, 2015; double: van Hasselt et al.,
 AAAI 2016. One step plays `collect` steps of `envs` environments, then makes `updates` updates; environments, replay
-and all counters are in the state, so many members (seeds, hyperparameters) are one `vmap`. An episode that is cut at
+and all counters are in the state, so several members (seeds, hyperparameters) are one `vmap`. An episode truncated at
 its time limit has not terminated: its last value is bootstrapped.
 """
 
@@ -29,25 +29,25 @@ from jaxgen.rl import environments, replay
 
 Params = Tree
 PRIORITY_FLOOR = 1e-3
-"""Added to an error to make a priority: none is ever 0."""
+"""Added to each absolute error, so that no priority is 0."""
 _COLLECT_WORDS = 4
-"""Random words of an environment's step: what to do, whether to do it, and the two words of its key."""
+"""Random words per environment step: the random action, whether to take it, and two for the environment's key."""
 
 
 class Episodes(NamedTuple):
-    """The episodes of training, explorations and all."""
+    """Training episodes, including exploration."""
 
     running: Float[Array, " e"]
-    """Sum of rewards of each environment's episode so far."""
+    """Return so far of each environment's current episode."""
     last: Float[Array, " e"]
-    """That of the last one that ended; 0 before."""
+    """Return of each environment's last finished episode; 0 before the first."""
     finished: Int[Array, ""]
     scores: Float[Array, " episodes"] | None
-    """That of the first `config.episodes`, in the order in which they ended; None where there is no end."""
+    """Returns of the first `config.episodes` episodes, in the order they ended; None without a limit."""
 
 
 class State(NamedTuple):
-    """All that training carries; every leaf an array."""
+    """Training state; every leaf is an array."""
 
     step: Int[Array, ""]
     params: Params
@@ -72,7 +72,7 @@ TRAITS = Traits(
 
 
 def net(config: Config) -> QNet:
-    """The flax module, observations (B, ...) to values (B, actions)."""
+    """Flax Q-network: observations (B, ...) to values (B, actions)."""
     environment = environments.make(config.environment)
     channels = config.channels if len(environment.observation_shape) == 3 else 0
     return QNet(environment.actions, config.widths, channels, config.dueling, config.activation)
@@ -85,7 +85,7 @@ def values(params: Params, observations: Float[Array, " b *shape"], config: Conf
 
 
 def _optimizer(hparams: HParams, config: Config, updates: Int[Array, ""] | int) -> optax.GradientTransformation:
-    """One vector holds all parameters: an update is a few operations, not a few for every layer."""
+    """Optimizer on one flat parameter vector: a few operations per update, not a few per layer."""
     rate = optim.learning_rate(config.schedule, hparams.learning_rate, updates, hparams.schedule_steps)
     chain = [optax.clip_by_global_norm(hparams.max_grad_norm)] if config.clip_gradients else []
     scheduled = optim.optimizer(config.optimizer, changed(hparams, learning_rate=rate))
@@ -93,7 +93,7 @@ def _optimizer(hparams: HParams, config: Config, updates: Int[Array, ""] | int) 
 
 
 def init(key: Array, hparams: HParams, config: Config) -> State:
-    """Fresh parameters, and a replay that holds the first `learning_starts` environment steps."""
+    """Fresh parameters, and a replay buffer holding the first `learning_starts` environment steps."""
     net_key, env_key, collect_key = jax.random.split(key, 3)
     environment = environments.make(config.environment)
     params = net(config).init(net_key, jnp.zeros((1, *environment.observation_shape)))["params"]
@@ -121,7 +121,7 @@ def init(key: Array, hparams: HParams, config: Config) -> State:
 
 
 def epsilon(transitions: Int[Array, ""], hparams: HParams, config: Config) -> Float[Array, ""]:
-    """Share of random actions after so many environment steps."""
+    """Exploration rate after `transitions` environment steps."""
     done = jnp.minimum(jnp.float32(transitions) / hparams.epsilon_steps, 1.0)
     if config.epsilon_schedule == "linear":
         return hparams.epsilon_start + (hparams.epsilon_end - hparams.epsilon_start) * done
@@ -136,7 +136,7 @@ def _collect(
     config: Config,
     axis_name: str | None = None,
 ) -> State:
-    """One step of every environment, epsilon-greedy; `key` only says of which kind the environments' keys are."""
+    """One epsilon-greedy step of every environment; `key` only sets the type of the environments' keys."""
     environment = environments.make(config.environment)
     seen = state.env_state.observation
     random_actions = (replay.unit(draws[:, 0]) * environment.actions).astype(jnp.int32)
@@ -161,7 +161,7 @@ def _count(episodes: Episodes, reward: Float[Array, " e"], done: Bool[Array, " e
 
 
 def targets(params: Params, target: Params, batch: replay.Batch, config: Config) -> Float[Array, " b"]:
-    """The worth of what follows each transition, by the target."""
+    """Bootstrap value of each transition, from the target network."""
     by_target = values(target, batch.next_observation, config)
     return temporal_difference.bootstrap_value(
         by_target, values(params, batch.next_observation, config) if config.double else None
@@ -171,7 +171,7 @@ def targets(params: Params, target: Params, batch: replay.Batch, config: Config)
 def loss(
     params: Params, following: Float[Array, " b"], batch: replay.Batch, config: Config
 ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
-    """Loss of each transition and its error, value + discount following - Q(observation, action)."""
+    """Loss and TD error of each transition; the error is value + discount following - Q(observation, action)."""
     now = temporal_difference.take_action(values(params, batch.observation, config), batch.action)
     errors = temporal_difference.td_errors(now, batch.value, batch.discount, following)
     return temporal_difference.loss(config.loss, errors), errors
@@ -185,7 +185,7 @@ def _update(
     config: Config,
     axis_name: str | None,
 ) -> tuple[State, Metrics]:
-    """One descent step on the mean loss of a batch from the replay; `number` counts updates from 0."""
+    """One gradient step on the mean loss of a replay batch; `number` counts updates from 0."""
     place, weights = _sample(state.replay, draws, hparams, config, axis_name)
     batch, weights = (
         replay.gather(state.replay, place, config.n_step, hparams.gamma, axis_name),
@@ -220,7 +220,7 @@ def _sample(
 
 
 def _unless_over(before: State, learned: State, config: Config) -> State:
-    """With `config.episodes`, what was learned counts only while so many have not been played."""
+    """Discard the update once `config.episodes` episodes have finished (0: never)."""
     if not config.episodes:
         return learned
     over = before.episodes.finished >= config.episodes
@@ -232,13 +232,13 @@ def _unless_over(before: State, learned: State, config: Config) -> State:
 def step(
     state: State, batch: Batch, key: Array, hparams: HParams, config: Config, *, axis_name: str | None = None
 ) -> tuple[State, Metrics]:
-    """Plays `config.collect` steps, then makes `config.updates` updates; `batch` is empty.
+    """Play `config.collect` steps, then make `config.updates` updates; `batch` is empty.
 
-    With `axis_name` every device plays its share of the environments and remembers it (the state's other parts are the
-    same on all), and learns from its share of a batch that is drawn from what all of them remember.
+    With `axis_name` each device plays and stores its share of the environments (the rest of the state is replicated)
+    and learns from its share of a batch drawn from all devices' replay buffers.
     """
     played, learned = config.collect * config.envs * _COLLECT_WORDS, config.updates * config.batch_size
-    draws = jax.random.bits(key, (played + learned,))  # all of a step at once: every call costs more than its words
+    draws = jax.random.bits(key, (played + learned,))  # one draw per step: a call costs more than its words
     collect_draws = collectives.local_shard(
         draws[:played].reshape(config.collect, config.envs, _COLLECT_WORDS), axis_name, axis=1
     )
@@ -251,7 +251,7 @@ def step(
         return _update(state, *inputs, hparams, config, axis_name)
 
     state, _ = lax.scan(collect, state, collect_draws)
-    state = state._replace(replay=lax.optimization_barrier(state.replay))  # else XLA copies the ring to read it
+    state = state._replace(replay=lax.optimization_barrier(state.replay))  # otherwise XLA copies the ring to read it
     numbers = state.step * config.updates + jnp.arange(config.updates)
     state, metrics = lax.scan(update, state, (update_draws, numbers))
     metrics = jax.tree.map(jnp.mean, metrics) | {"episode_return": state.episodes.last.mean()}
@@ -271,7 +271,7 @@ def act(params: Params, observations: Float[Array, " n *shape"], config: Config)
 def evaluate(
     state: State, batch: Batch, key: Array, hparams: HParams, config: Config, *, axis_name: str | None = None
 ) -> Metrics:
-    """Returns of the greedy policy, rewards as the environment gives them, over episodes fresh at every step."""
+    """Returns of the greedy policy on unmodified rewards, over fresh episodes at every training step."""
     key = jax.random.fold_in(key, state.step)
     returns, _ = greedy_returns(state.params, key, config, config.evaluation_episodes, axis_name)
     return {"return": returns.mean(), "return_worst": returns.min()}
@@ -280,7 +280,7 @@ def evaluate(
 def greedy_returns(
     params: Params, key: Array, config: Config, episodes: int, axis_name: str | None = None
 ) -> tuple[Float[Array, " n"], Float[Array, "t n *shape"]]:
-    """Returns of fresh episodes played by argmax_a Q(observation, a), and what was seen in them (zeros once over)."""
+    """Returns of fresh episodes played by argmax_a Q(observation, a), and their observations (zeros after the end)."""
 
     policy = partial(act, params, config=config)
     return environments.play(environments.make(config.environment), policy, key, episodes, axis_name)

@@ -1,4 +1,4 @@
-"""Settings of the deep Q-network: what fixes its programs, and the numbers it is trained with."""
+"""Settings of the deep Q-network: static configuration and hyperparameters."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -17,52 +17,53 @@ Fall = Literal["linear", "exponential"]
 
 @dataclass(frozen=True)
 class Config:
-    """Static settings: they fix shapes and programs, and a new value compiles again."""
+    """Static settings, which fix shapes and programs; changing one recompiles."""
 
     environment: str = "CartPole-v1"
     """A gymnax environment with discrete actions: CartPole-v1, Acrobot-v1, Breakout-MinAtar, Catch-bsuite, ..."""
     envs: int = 10
-    """Copies of it that are played side by side."""
+    """Copies of the environment played in parallel."""
     collect: int = 1
-    """Steps of each copy a training step."""
+    """Steps of each copy per training step."""
     updates: int = 1
-    """Updates of the net a training step."""
+    """Gradient updates per training step."""
     batch_size: int = 128
-    """Transitions an update looks at."""
+    """Transitions per update."""
     replay_size: int = 10_000
-    """Transitions remembered, a multiple of envs."""
+    """Replay buffer capacity in transitions, a multiple of envs."""
     learning_starts: int = 1_000
     """Environment steps before the first training step, a multiple of envs."""
     sampling: Sampling = "uniform"
-    """Which transitions are learned from: any, or more often those that were learned least (by their last error)."""
+    """Replay sampling: uniform, or prioritized by each transition's last error."""
     n_step: int = 1
-    """Rewards summed before the net is asked what follows."""
+    """Rewards summed before bootstrapping."""
     widths: tuple[int, ...] = (120, 84)
     """Hidden widths of the net."""
     channels: int = 16
-    """Channels of the convolution before them where observations are images (H, W, C); 0: none."""
+    """Channels of a convolution before them if observations are images (H, W, C); 0: none."""
     activation: q.Activation = "relu"
-    """After every hidden layer."""
+    """Activation after every hidden layer."""
     dueling: bool = False
-    """Value and advantages apart."""
+    """Separate value and advantage outputs."""
     double: bool = True
-    """The net picks the next action and its older copy, the target, values it; False: the target does both."""
+    """Double Q-learning: the online net selects the next action, the target net evaluates it; False: the target does
+    both."""
     target_every: int = 1
-    """Updates between those of the target."""
+    """Updates between target network updates."""
     loss: Loss = "huber"
-    """Of the error: half its square, or that up to 1 and straight beyond."""
+    """Loss of the TD error: half its square, or huber, which is linear beyond 1."""
     clip_gradients: bool = True
-    """Shorten gradients longer than hparams.max_grad_norm."""
+    """Clip gradients to the global norm hparams.max_grad_norm."""
     optimizer: optim.Family = "adam"
-    """Optimizer family; its numbers are in hparams."""
+    """Optimizer family; its hyperparameters are in hparams."""
     schedule: optim.Schedule = "constant"
-    """How the learning rate falls over hparams.schedule_steps."""
+    """Learning-rate schedule over hparams.schedule_steps."""
     epsilon_schedule: Fall = "linear"
-    """How epsilon falls from its start to its end: by equal differences, or by equal ratios."""
+    """Decay of epsilon from start to end: linear or exponential."""
     episodes: int = 0
-    """Training episodes after which nothing more is learned, and whose scores are kept; 0: no end."""
+    """Training episodes after which learning stops, and whose scores are kept; 0: no limit."""
     evaluation_episodes: int = 128
-    """Fresh episodes a greedy policy is judged by."""
+    """Fresh episodes per evaluation of the greedy policy."""
     steps_per_epoch: int = 1_000
     """Training steps between evaluations."""
 
@@ -92,7 +93,7 @@ class Config:
 
     @property
     def transitions(self) -> int:
-        """Environment steps of a training step."""
+        """Environment steps per training step."""
         return self.collect * self.envs
 
 
@@ -121,32 +122,32 @@ _POSITIVE = (
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class HParams(optim.HParams):
-    """The numbers of the optimizer, of the returns and of exploration."""
+    """Hyperparameters of the optimizer, the returns and exploration."""
 
     gamma: float = 0.99
-    """Worth of a reward one step later, in [0, 1]."""
+    """Discount factor, in [0, 1]."""
     epsilon_start: float = 1.0
-    """Share of random actions at first, in [0, 1]."""
+    """Initial exploration rate, in [0, 1]."""
     epsilon_end: float = 0.05
-    """Share of random actions in the end, in [0, 1]."""
+    """Final exploration rate, in [0, 1]."""
     epsilon_steps: float = 10_000.0
-    """Environment steps in which one becomes the other, >= 1."""
+    """Environment steps over which epsilon decays, >= 1."""
     tau: float = 1.0
-    """How far the target moves toward the net when it moves; in (0, 1], 1: becomes its copy."""
+    """Target update rate, in (0, 1]; 1: copy the online net."""
     max_grad_norm: float = 10.0
-    """Length gradients are shortened to, > 0."""
+    """Maximum gradient norm, > 0."""
     termination_reward: float = 0.0
-    """Added to the reward of a step that ends the episode (not of one at which it is cut)."""
+    """Added to the reward of a terminating step (not of a truncating one)."""
     priority_exponent: float = 0.6
-    """With sampling prioritized: 0 is uniform, 1 by the error; in [0, 1]."""
+    """With sampling prioritized: 0 is uniform, 1 proportional to the error; in [0, 1]."""
     importance_exponent: float = 0.4
-    """With sampling prioritized: how far the loss makes up for it, in [0, 1]."""
+    """With sampling prioritized: strength of the importance-sampling correction, in [0, 1]."""
     schedule_steps: float = 0.0
-    """Updates that config.schedule is spread over; 0: those of the run."""
+    """Updates spanned by config.schedule; 0: the whole run."""
 
 
 def validate(hparams: HParams, config: Config) -> None:
-    """Refuses hyperparameters out of range and environments that cannot be played (`Config` checks the rest itself)."""
+    """Refuse out-of-range hyperparameters and unplayable environments (`Config` checks the rest itself)."""
     optim.validate(hparams)
     for field in ("gamma", "epsilon_start", "epsilon_end", "priority_exponent", "importance_exponent"):
         if not 0 <= getattr(hparams, field) <= 1:
@@ -169,9 +170,9 @@ def validate(hparams: HParams, config: Config) -> None:
 
 
 def complete(hparams: HParams, config: Config, steps: int) -> HParams:
-    """The hyperparameters of a run of so many steps: a schedule without a length takes the run's.
+    """The hyperparameters for a run of `steps` steps: a schedule length of 0 becomes the run's.
 
-    Refuses a learning start that such a run does not reach.
+    Refuses a `learning_starts` that the run does not reach.
     """
     budget = steps * config.transitions
     if config.learning_starts > budget:
@@ -180,5 +181,5 @@ def complete(hparams: HParams, config: Config, steps: int) -> HParams:
 
 
 def divided(config: Config) -> dict[str, int]:
-    """Fields that devices divide among themselves, one at a time."""
+    """Fields divided among devices, in units of one."""
     return {"envs": 1, "batch_size": 1, "evaluation_episodes": 1}

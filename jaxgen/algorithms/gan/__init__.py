@@ -1,7 +1,7 @@
-"""Generative adversarial network: a discriminator learns to tell images from G(z), z ~ N(0, I); G learns to mislead it.
+"""Generative adversarial network: a discriminator learns to tell images from G(z), z ~ N(0, I); G learns to fool it.
 
-Goodfellow et al., Generative adversarial nets, NeurIPS 2014. Both players move at once from one forward pass of each
-net, as in the chapter, or the discriminator moves `critic_steps` times before the generator does.
+Goodfellow et al., Generative adversarial nets, NeurIPS 2014. Both players update simultaneously from one forward pass
+of each net, as in the chapter, or the discriminator takes `critic_steps` steps before each generator step.
 """
 
 from collections.abc import Mapping
@@ -41,9 +41,9 @@ from jaxgen.losses import adversarial
 from jaxgen.nets.ops import spectral
 
 MAP_BATCH = 250
-"""Images a function of many looks at at once."""
+"""Batch size when mapping over many images."""
 EVALUATED = 500
-"""Test images `evaluate` looks at, at most."""
+"""Maximum number of test images used by `evaluate`."""
 COLLAPSED = 0.1
 """`diversity` below which the generator counts as collapsed."""
 
@@ -86,7 +86,7 @@ def _optimizer(player: str, hparams: HParams, config: Config) -> optax.GradientT
 
 
 def _apply(state: State, player: str, grads: Params, hparams: HParams, config: Config) -> State:
-    """One optimizer step of one player."""
+    """One optimizer step for one player."""
     params = state.params[player]
     params, opt_state = optim.descend(_optimizer(player, hparams, config), params, state.opt_state[player], grads)
     return state._replace(
@@ -114,7 +114,7 @@ def discriminator_gradients(
 def generator_gradients(
     state: State, classes: Any, draws: Draws, hparams: HParams, config: Config
 ) -> tuple[Params, Metrics]:
-    """Gradients of the generator alone, through a discriminator that looks at generated images only."""
+    """Gradients of the generator alone, through the discriminator on generated images only."""
 
     def loss(params: Params) -> tuple[Array, Metrics]:
         fake = generate(params, draws.noise, classes, draws.generator, config)
@@ -128,7 +128,7 @@ def generator_gradients(
 def gradients(
     state: State, real: Images, classes: Any, draws: Draws, hparams: HParams, config: Config
 ) -> tuple[dict[str, Params], Metrics, spectral.Vectors]:
-    """Both players' gradients at the same state, with the metrics and the singular vectors to go on with."""
+    """Both players' gradients at the same state, the metrics, and the updated singular vectors."""
     if config.shared_passes:
         grads, metrics, fake, vectors = fused.gradients(state, real, classes, draws, hparams, config)
     else:
@@ -146,7 +146,7 @@ def penalty_gradients(
     state: State, real: Images, fake: Images, classes: Any, draws: Draws, hparams: HParams, config: Config
 ) -> tuple[Params, Float[Array, ""]]:
     """Gradients and value of the weighted penalty on every `penalty_every`-th image."""
-    keys = jax.random.clone(draws.real)  # on purpose the masks and changes of the pass over real images once more
+    keys = jax.random.clone(draws.real)  # deliberately reuses the real pass's masks and augmentations
     real, fake, keys, share = (x[:: config.penalty_every] for x in (real, fake, keys, draws.share))
     classes = None if classes is None else classes[:: config.penalty_every]
 
@@ -163,7 +163,7 @@ def penalty_gradients(
 
 
 def add_penalty(grads: Params, metrics: Metrics, penalty: tuple[Params, Array]) -> tuple[Params, Metrics]:
-    """The discriminator's gradients and the metrics with the penalty's added."""
+    """Add the penalty to the discriminator's gradients and the metrics."""
     return jax.tree.map(jnp.add, grads, penalty[0]), {**metrics, "penalty": penalty[1]}
 
 
@@ -180,7 +180,7 @@ def _simultaneous(
 def _alternating(
     state: State, real: Images, classes: Any, key: Array, hparams: HParams, config: Config, axis_name: str | None
 ) -> tuple[State, Metrics]:
-    """`critic_steps` discriminator steps, image i of the batch in step i mod `critic_steps`, and one generator step."""
+    """`critic_steps` discriminator steps (batch image i in step i mod `critic_steps`), then one generator step."""
     count = real.shape[0] // config.critic_steps
     parts = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]).swapaxes(0, 1), (real, classes))
 
@@ -213,7 +213,7 @@ def _averaged(state: State, hparams: HParams, config: Config) -> State:
 def step(
     state: State, batch: Batch, key: Array, hparams: HParams, config: Config, *, axis_name: str | None = None
 ) -> tuple[State, Metrics]:
-    """One update of each player (of the discriminator, `critic_steps`); the means over the batch of what they pay."""
+    """One generator update and one discriminator update (or `critic_steps`); metrics are batch means."""
     move = _alternating if config.critic_steps else _simultaneous
     classes = one_hot(batch.labels, config)
     state, metrics = move(state, normalize(batch.images), classes, key, hparams, config, axis_name)
@@ -221,14 +221,14 @@ def step(
 
 
 def weights(state: State, config: Config) -> Params:
-    """Parameters of the generator that makes samples: the moving average where there is one."""
+    """Generator parameters used for sampling: the moving average if enabled."""
     return state.ema if config.ema else state.params["generator"]
 
 
 def images_of(
     params: Params, noise: Float[Array, "n k"], labels: Any, config: Config, axis_name: str | None = None
 ) -> Float[Array, "n h w c"]:
-    """Images in [0, 1] of noise (and labels), in the memory of `MAP_BATCH` images."""
+    """Images in [0, 1] generated from noise (and labels), `MAP_BATCH` at a time."""
 
     def generated(inputs: tuple[Array, Array]) -> Array:
         return (generate(params, inputs[0], one_hot(inputs[1], config), None, config) + 1) / 2
@@ -237,27 +237,27 @@ def images_of(
 
 
 def noise_and_labels(key: Array, count: int, config: Config) -> tuple[Float[Array, "n k"], Int[Array, " n"]]:
-    """Noise and labels of `count` samples; labels run through the classes in turn."""
+    """Noise and labels of `count` samples; labels cycle through the classes."""
     return jax.random.normal(key, (count, config.noise_size)), jnp.arange(count) % max(1, config.classes)
 
 
 def sample(params: Params, key: Array, count: int, config: Config) -> Float[Array, "n h w c"]:
-    """Samples in [0, 1] of a generator's parameters; with `config.classes` the classes in turn."""
+    """Samples in [0, 1]; with `config.classes`, cycling through the classes."""
     return images_of(params, *noise_and_labels(key, count, config), config)
 
 
 def decode(params: Params, codes: Float[Array, "n k"], config: Config) -> Float[Array, "n h w c"]:
-    """Images in [0, 1] of noise vectors; with `config.classes` the classes in turn."""
+    """Images in [0, 1] generated from noise vectors; with `config.classes`, cycling through the classes."""
     return images_of(params, codes, jnp.arange(codes.shape[0]) % max(1, config.classes), config)
 
 
 def evaluate(
     state: State, batch: Batch, key: Array, hparams: HParams, config: Config, *, axis_name: str | None = None
 ) -> Metrics:
-    """The players' losses on unseen images and as many samples, without dropout, augmentation or penalty.
+    """Both players' losses on test images and as many samples, without dropout, augmentation or penalty.
 
-    At most the first `EVALUATED` images of `batch`. `diversity` is the standard deviation of samples about their mean
-    image over that of the images: near 0, all samples are alike.
+    Uses at most the first `EVALUATED` images of `batch`. `diversity` is the standard deviation of samples about their
+    mean image divided by that of the images; near 0, all samples are alike.
     """
     images, labels = (x[:EVALUATED] for x in (batch.images, batch.labels))
     noise, _ = noise_and_labels(key, images.shape[0], config)

@@ -1,4 +1,4 @@
-"""Settings of the generative adversarial network: what fixes its programs, and the numbers it is trained with."""
+"""Settings of the generative adversarial network: static configuration and hyperparameters."""
 
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
@@ -15,44 +15,45 @@ from jaxgen.nets.ops import diffaugment, dropout
 
 @dataclass(frozen=True)
 class Config:
-    """Static settings: they fix shapes and programs, and a new value compiles again."""
+    """Static settings, which fix shapes and programs; changing one recompiles."""
 
     image_shape: tuple[int, int, int] = (28, 28, 1)
-    """(H, W, C) of one image; the experiments take it from the data."""
+    """Image shape (H, W, C), set from the data."""
     net: Literal["dense", "flower", "small"] = "dense"
-    """dense: the chapter's for MNIST; flower: the chapter's for 80x80x3; small: small convolutional nets."""
+    """dense: the chapter's MNIST nets; flower: the chapter's 80x80x3 nets; small: small convolutional nets."""
     noise_size: int = 100
-    """Numbers an image is generated from."""
+    """Dimension of the noise vector."""
     generator_widths: tuple[int, ...] = ()
     """Hidden widths or channels of the generator; empty: dense 200 200, flower 128 256 128 64, small 32 16."""
     discriminator_widths: tuple[int, ...] = ()
     """Hidden widths or channels of the discriminator; empty: dense 200 100, flower 64 128 256, small 16 32."""
     dropout: float = 0.0
-    """Rate after every hidden layer of both nets in training, rounded to a multiple of 1/256."""
+    """Dropout rate after every hidden layer of both nets in training, rounded to a multiple of 1/256."""
     classes: int = 0
-    """Classes both nets are conditioned on (as many as the data have); 0: none."""
+    """Number of classes both nets are conditioned on (must match the data); 0: unconditional."""
     spectral_norm: bool = False
     """Divide every kernel of the discriminator by its largest singular value."""
     loss: adversarial.Name = "non_saturating"
-    """The players' losses."""
+    """Adversarial loss."""
     penalty: Literal["none", "r1", "gradient"] = "none"
-    """On the discriminator's slope: r1 at real images, gradient (Wasserstein's) between real and generated ones."""
+    """Discriminator gradient penalty. r1: at real images; gradient (WGAN-GP): between real and generated ones."""
     penalty_every: int = 1
-    """Every how many images of a batch the penalty is computed on (it costs a second-order pass)."""
+    """Compute the penalty on every n-th image of the batch (it costs a second-order pass)."""
     critic_steps: int = 0
-    """0: both players move at once. n: a batch is cut into n, the discriminator moves on each, then the generator."""
+    """0: both players update simultaneously. n: the batch is split into n parts; the discriminator updates on each,
+    then the generator once."""
     ema: bool = False
     """Sample from an exponential moving average of the generator."""
     augment: tuple[diffaugment.Policy, ...] = ()
-    """Random changes to whatever the discriminator sees: color, translation, cutout."""
+    """Random augmentations of all discriminator inputs: color, translation, cutout."""
     optimizer: optim.Family = "rmsprop"
-    """Optimizer family of both players; their numbers are in hparams."""
+    """Optimizer family of both players; their hyperparameters are in hparams."""
     batch_size: int = 128
-    """Real images, and generated ones, a step."""
+    """Real images per step, and as many generated ones."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the nets; parameters, losses and optimizers stay float32."""
+    """Compute dtype of the nets; parameters, losses and optimizers stay float32."""
     shared_passes: bool = True
-    """One pass of each net for both players; False: one for each player, to measure what sharing saves."""
+    """Share one pass of each net between both players; False: one pass per player, to measure the savings."""
 
     def __post_init__(self) -> None:
         check_choice("config.net", self.net, nets.GENERATOR_WIDTHS)
@@ -87,26 +88,26 @@ class Config:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class HParams:
-    """The numbers of training; all traced."""
+    """Training hyperparameters; all traced."""
 
     generator: optim.HParams = field(default_factory=lambda: optim.HParams(learning_rate=1e-4))
     """The generator's optimizer."""
     discriminator: optim.HParams = field(default_factory=lambda: optim.HParams(learning_rate=1e-4))
     """The discriminator's optimizer."""
     real_target: float = 1.0
-    """The discriminator's target for real images; 0.95 is Keras's label smoothing of 0.1. In [0, 1]."""
+    """The discriminator's target for real images; 0.95 equals Keras's label smoothing of 0.1. In [0, 1]."""
     fake_target: float = 0.0
-    """The discriminator's target for generated images; above 0 smoothing is two-sided. In [0, 1]."""
+    """The discriminator's target for generated images; above 0, smoothing is two-sided. In [0, 1]."""
     generator_target: float = 1.0
     """The generator's target for its images. In [0, 1]."""
     penalty: float = 1.0
-    """Weight of the penalty on the discriminator's slope, >= 0 (R1's gamma)."""
+    """Weight of the gradient penalty, >= 0 (R1's gamma)."""
     ema_decay: float = 0.999
-    """Decay of the generator's moving average, in [0, 1); smaller at first, (1 + t) / (10 + t) after t updates."""
+    """Decay of the generator's moving average, in [0, 1); at most (1 + t) / (10 + t) after t updates."""
 
 
 def validate(hparams: HParams, config: Config) -> None:
-    """Refuses hyperparameters out of range (`Config` checks itself)."""
+    """Refuse out-of-range hyperparameters (`Config` checks itself)."""
     for player in ("generator", "discriminator"):
         optim.validate(getattr(hparams, player), f"hparams.{player}")
     for name in ("real_target", "fake_target", "generator_target"):
@@ -118,12 +119,12 @@ def validate(hparams: HParams, config: Config) -> None:
 
 
 def adapt(config: Config, facts: DataFacts) -> Config:
-    """The configuration for images of the data's shape; refuses another number of classes than the data have."""
+    """The configuration with the data's image shape; refuses a number of classes that does not match the data."""
     if config.classes not in (0, facts.classes):
         refuse("config.classes", config.classes, f"0, or {facts.classes}, the classes of {facts.name}")
     return replace(config, image_shape=facts.image_shape)
 
 
 def divided(config: Config) -> dict[str, int]:
-    """Fields that devices divide among themselves, and how many stay together: steps and penalties count images."""
+    """Fields divided among devices, and how many images stay together: critic steps and penalties count images."""
     return {"batch_size": max(1, config.critic_steps) * (1 if config.penalty == "none" else config.penalty_every)}

@@ -1,4 +1,4 @@
-"""Gradients of both players of a GAN from one pass of each net: equal to the plain ones to rounding, and faster."""
+"""Both GAN players' gradients from one pass of each net: faster, and equal to separate passes up to rounding."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ from jaxgen.contract import Metrics
 from jaxgen.nets.ops import spectral
 
 SMALLEST_SLOPE = 2.0**-40
-"""Least derivative of the discriminator's loss by a logit that its backward pass is started with; see `gradients`."""
+"""Smallest d loss / d logit that the discriminator's backward pass starts from; see `gradients`."""
 
 
 def gradients(
@@ -30,9 +30,9 @@ def gradients(
 ) -> tuple[dict[str, Params], Metrics, Images, spectral.Vectors]:
     """Gradients of both players, metrics, generated images and singular vectors, from one pass of each net.
 
-    D mixes no examples, so the slope of its loss by generated image i is that of its logit times a number, c_i, and
-    the slope the generator needs is the same times another, g_i: the former is rescaled by g_i / c_i, exact to
-    rounding. Where a loss is flat (c_i = 0, hinge) the pass starts from 2^-40, far below the rounding of the rest.
+    D mixes no examples, so its loss's gradient at generated image i is its logit's gradient times a scalar, c_i, and
+    the generator needs the logit's gradient times another scalar, g_i. Rescaling by g_i / c_i is exact to rounding.
+    Where a loss is flat (c_i = 0, hinge), the pass starts from 2^-40, far below the rounding of the rest.
     """
     fake, pull_generator = jax.vjp(
         lambda params: generate(params, draws.noise, classes, draws.generator, config), state.params["generator"]

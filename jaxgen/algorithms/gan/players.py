@@ -1,4 +1,4 @@
-"""Generator and discriminator: their state, their nets applied to noise and images, and their losses."""
+"""Generator and discriminator: state, forward passes and losses."""
 
 from typing import Any, NamedTuple
 
@@ -25,20 +25,20 @@ NETS: dict[str, tuple[Any, Any]] = {
 
 
 class State(NamedTuple):
-    """All that training carries; every leaf an array."""
+    """Training state; every leaf is an array."""
 
     step: Int[Array, ""]
     params: Params
-    """Of `generator` and `discriminator`."""
+    """Keys `generator` and `discriminator`."""
     opt_state: dict[str, optax.OptState]
     ema: Params
-    """The generator's moving average; empty without."""
+    """The generator's moving average; empty if disabled."""
     spectral: spectral.Vectors
     """Singular vectors of the discriminator's kernels; empty without spectral norm."""
 
 
 def generator(config: Config) -> Any:
-    """The generator's flax module, noise (B, K) to images (B, H, W, C) in (-1, 1)."""
+    """Flax generator: noise (B, K) to images (B, H, W, C) in (-1, 1)."""
     widths = config.generator_widths or nets.GENERATOR_WIDTHS[config.net]
     return NETS[config.net][0](
         image_shape=config.image_shape, widths=widths, dropout_rate=config.dropout, dtype=jnp.dtype(config.dtype)
@@ -46,23 +46,23 @@ def generator(config: Config) -> Any:
 
 
 def discriminator(config: Config) -> Any:
-    """The discriminator's flax module, images (B, H, W, C) to logits (B,)."""
+    """Flax discriminator: images (B, H, W, C) to logits (B,)."""
     widths = config.discriminator_widths or nets.DISCRIMINATOR_WIDTHS[config.net]
     return NETS[config.net][1](widths=widths, dropout_rate=config.dropout, dtype=jnp.dtype(config.dtype))
 
 
 def normalize(images: UInt8[Array, "b h w c"]) -> Images:
-    """Bytes to [-1, 1]."""
+    """Bytes scaled to [-1, 1]."""
     return images.astype(jnp.float32) / 127.5 - 1
 
 
 def one_hot(labels: Int[Array, " b"], config: Config) -> Float[Array, "b n"] | None:
-    """The classes as both nets see them; None without conditioning."""
+    """One-hot classes as both nets take them; None without conditioning."""
     return jax.nn.one_hot(labels, config.classes) if config.classes else None
 
 
 def generate(params: Params, noise: Float[Array, "b k"], classes: Any, keys: Any, config: Config) -> Images:
-    """G(z) in (-1, 1); with `keys` in training mode, without in evaluation mode."""
+    """G(z) in (-1, 1); training mode with `keys`, evaluation mode without."""
     return generator(config).apply({"params": params}, noise, classes, keys)
 
 
@@ -71,7 +71,7 @@ def discriminate(
 ) -> tuple[Float[Array, " b"], spectral.Vectors]:
     """Logits of images in [-1, 1], and the singular vectors after a power iteration; `keys` as in `generate`.
 
-    Images may come as a tuple of arrays of the same size, seen as one batch; classes and keys are then the batch's.
+    Images may be a tuple of equal-sized arrays, treated as one batch; classes and keys are then the batch's.
     """
     if config.spectral_norm:
         params, vectors = spectral.normalize(params, vectors)
@@ -85,7 +85,7 @@ def discriminate(
 
 
 class Draws(NamedTuple):
-    """Everything random in one update, one row or key an image, each from the image's own key."""
+    """All random draws of one update: one row or key per image, from the image's own key."""
 
     noise: Float[Array, "b k"]
     generator: Array
@@ -95,7 +95,7 @@ class Draws(NamedTuple):
 
 
 def draw(key: Array, count: int, config: Config, axis_name: str | None) -> Draws:
-    """`Draws` of images number 0, 1, ... of the whole batch, of which this device may hold a part."""
+    """`Draws` for images 0, 1, ... of the whole batch, or for this device's part of it."""
     of_use = jax.vmap(lambda key: batching.keys(key, count, axis_name))
     noise, generator, real, fake, share = of_use(jax.random.split(key, 5))
     normal = jax.vmap(lambda k: jax.random.normal(k, (config.noise_size,)))
@@ -103,7 +103,7 @@ def draw(key: Array, count: int, config: Config, axis_name: str | None) -> Draws
 
 
 def losses_of(real: Array, fake: Array, hparams: HParams, config: Config) -> adversarial.Losses:
-    """Each player's loss of each logit of real and of generated images."""
+    """Each player's loss for each logit of real and generated images."""
     targets = adversarial.Targets(hparams.real_target, hparams.fake_target, hparams.generator_target)
     return adversarial.LOSSES[config.loss](real, fake, targets)
 
@@ -120,5 +120,5 @@ def metrics_of(real: Array, fake: Array, hparams: HParams, config: Config) -> Me
 
 
 def joined(one: Any, other: Any) -> Any:
-    """Rows of both, one after the other; None of None."""
+    """Both arrays concatenated; None if given None."""
     return None if one is None else jnp.concatenate([one, other])

@@ -1,7 +1,7 @@
 """Variational autoencoder: maximize E_q(z|x)[log p(x|z)] - KL(q(z|x) || p(z)) over both nets, or a tighter bound.
 
-Kingma & Welling, Auto-encoding variational Bayes, 2013. The reconstruction term's negative is the distortion, the KL
-the rate; both in nats per image. Distributions are in `jaxgen.distributions`, bounds in `jaxgen.losses.bounds`.
+Kingma & Welling, Auto-encoding variational Bayes, 2013. The negative reconstruction term is the distortion, the KL the
+rate, both in nats per image. Distributions are in `jaxgen.distributions`, bounds in `jaxgen.losses.bounds`.
 """
 
 from dataclasses import replace
@@ -40,7 +40,7 @@ TRAITS = Traits(
 
 
 class State(NamedTuple):
-    """All that training carries; every leaf an array."""
+    """Training state; every leaf is an array."""
 
     step: Int[Array, ""]
     params: Params
@@ -60,13 +60,13 @@ def init(key: Array, hparams: HParams, config: Config) -> State:
 
 
 def pixels(images: UInt8[Array, "b h w c"], keys: Array, config: Config) -> Float[Array, "b h w c"]:
-    """Bytes as the numbers in [0, 1] that `config.inputs` takes them for; `keys`, one an image, are for the draws."""
+    """Bytes converted to [0, 1] according to `config.inputs`; `keys`, one per image, are for binarization."""
     if config.inputs == "gray":
         return images.astype(jnp.float32) / 255
     if config.inputs == "threshold":
         return (images > 127).astype(jnp.float32)
-    # 16 random bits a pixel, two from each word: level g is 1 with probability g / 255, exact at both ends, else to
-    # 1e-5.
+    # 16 random bits per pixel, two pixels per word: level g becomes 1 with probability g / 255, exact at both ends,
+    # elsewhere to 1e-5.
     words = jax.vmap(lambda key: jax.random.bits(key, (-(-images[0].size // 2),)))(keys)
     draws = jnp.concatenate([words >> 16, words & 0xFFFF], axis=-1)[:, : images[0].size].reshape(images.shape)
     levels = images.astype(jnp.uint32)
@@ -89,7 +89,7 @@ def _metrics(terms: ElboTerms, config: Config) -> Metrics:
 def step(
     state: State, batch: Batch, key: Array, hparams: HParams, config: Config, *, axis_name: str | None = None
 ) -> tuple[State, Metrics]:
-    """One descent step on the batch mean of the objective."""
+    """One gradient step on the batch mean of the objective."""
     pixel_key, code_key = jax.random.split(key)
     count = len(batch.images)
     x = pixels(batch.images, batching.keys(pixel_key, count, axis_name), config)
@@ -108,14 +108,14 @@ def step(
 
 
 def for_evaluation(config: Config) -> Config:
-    """The configuration to evaluate with: free bits and beta-TC are means of training, the ELBO's KL is exact."""
+    """The configuration for evaluation: analytic KL, and neither free bits nor beta-TC, which only serve training."""
     return replace(config, rate="analytic", objective="elbo" if config.objective == "tc" else config.objective)
 
 
 def evaluate(
     state: State, batch: Batch, key: Array, hparams: HParams, config: Config, *, axis_name: str | None = None
 ) -> Metrics:
-    """Means over all of `batch`, which may be a whole split; memory stays that of `batching.SIZE` images."""
+    """Mean metrics over `batch`, which may be a whole split, processed `batching.SIZE` images at a time."""
     pixel_key, code_key = jax.random.split(key)
     count, config = len(batch.images), for_evaluation(config)
 
@@ -139,12 +139,12 @@ def encode(params: Params, images: UInt8[Array, "b h w c"], key: Array, config: 
 
 
 def decode(params: Params, codes: Float[Array, "b d"], config: Config) -> Float[Array, "b h w c"]:
-    """Mean images in [0, 1] of codes."""
+    """Mean images in [0, 1] decoded from codes."""
     return distributions.mean_image(config.likelihood, decoder_output(params, codes, config))
 
 
 def reconstruct(params: Params, images: UInt8[Array, "b h w c"], key: Array, config: Config) -> Float[Array, "b h w c"]:
-    """Mean images in [0, 1], each of one code drawn from its image's posterior."""
+    """Mean reconstructions in [0, 1], each from one code drawn from its image's posterior."""
     pixel_key, code_key = jax.random.split(key)
     x = pixels(images, batching.keys(pixel_key, len(images)), config)
     draws = draw_codes(posterior_params(params, x, config), batching.keys(code_key, len(images)), 1, config)
@@ -152,5 +152,5 @@ def reconstruct(params: Params, images: UInt8[Array, "b h w c"], key: Array, con
 
 
 def sample(params: Params, key: Array, count: int, config: Config) -> Float[Array, "n h w c"]:
-    """Mean images in [0, 1] of `count` codes drawn from the prior."""
+    """Mean images in [0, 1] for `count` codes drawn from the prior."""
     return decode(params, jax.random.normal(key, (count, config.latent_size)), config)

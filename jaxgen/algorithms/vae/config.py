@@ -1,4 +1,4 @@
-"""The settings of a variational autoencoder: what is fixed, what is traced, and what does not go together."""
+"""Settings of the variational autoencoder: static, traced, and invalid combinations."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -19,49 +19,49 @@ Rate = Literal["analytic", "sampled", "free_bits"]
 
 @dataclass(frozen=True)
 class Config:
-    """Static settings: they fix shapes and programs, and a new value compiles again."""
+    """Static settings, which fix shapes and programs; changing one recompiles."""
 
     image_shape: tuple[int, int, int] = (28, 28, 1)
-    """(H, W, C) of one image; the experiments take it from the data."""
+    """Image shape (H, W, C), set from the data."""
     examples: int = 60_000
-    """Images in the training split, which only the objective tc needs; the experiments take it from the data."""
+    """Images in the training split, set from the data; used only by the objective tc."""
     net: Net = "mlp"
-    """mlp: dense layers; conv: the chapter's for 28x28; flower: the chapter's for 80x80 in color."""
+    """mlp: dense layers; conv: the chapter's 28x28 nets; flower: the chapter's 80x80 color nets."""
     latent_size: int = 20
-    """Latent numbers of an image."""
+    """Dimension of the latent space."""
     widths: tuple[int, ...] = (500,)
-    """Hidden widths of the mlp's encoder; its decoder has them in reverse."""
+    """Hidden widths of the mlp's encoder; its decoder reverses them."""
     activation: Literal["relu", "tanh"] = "relu"
     """Nonlinearity of the mlp."""
     channels: tuple[int, int, int] = (16, 8, 8)
-    """Channels of the conv encoder's three layers; the decoder has them in reverse."""
+    """Channels of the conv encoder's three layers; the decoder reverses them."""
     posterior: distributions.Family = "diagonal"
     """q(z|x): independent normals, or a normal with full covariance (lower-triangular scale)."""
     likelihood: distributions.Likelihood = "bernoulli"
     """p(x|z): Bernoulli on logits; gaussian; logistic: discretized to the 256 levels of a byte."""
     learn_scale: bool = False
-    """Learn the gaussian's or logistic's scale, one number for all pixels, from hparams.scale on."""
+    """Learn the scale of the gaussian or logistic, one number for all pixels, starting from hparams.scale."""
     inputs: Inputs = "gray"
-    """How bytes become pixels: gray: levels in [0, 1]; binarized: a fresh Bernoulli draw of them at each visit;
-    threshold: 1 where the level is over a half. Three different data sets: their numbers cannot be compared."""
+    """Conversion of bytes to pixels. gray: levels in [0, 1]; binarized: a fresh Bernoulli draw at each visit;
+    threshold: 1 where the level exceeds one half. Three different data sets: do not compare their numbers."""
     objective: Objective = "elbo"
-    """elbo; iwae: importance-weighted bound; dreg: the same with the doubly reparameterized gradient; tc: beta-TC,
-    where beta weighs the total correlation alone."""
+    """elbo; iwae: importance-weighted bound; dreg: iwae with the doubly reparameterized gradient; tc: beta-TC, where
+    beta weights only the total correlation."""
     rate: Rate = "analytic"
-    """The KL in the objective elbo: in closed form, by its one-sample estimate log q(z|x) - log p(z), or in closed form
-    with hparams.free_bits for each latent."""
+    """KL term of the objective elbo. analytic: closed form; sampled: one-sample estimate log q(z|x) - log p(z);
+    free_bits: closed form with hparams.free_bits per latent."""
     samples: int = 1
-    """Codes drawn for each image, k of the importance-weighted bound."""
+    """Codes drawn per image, k of the importance-weighted bound."""
     tc_estimator: bounds.Estimator = "stratified"
-    """How the objective tc estimates the aggregate posterior from a batch."""
+    """Estimator of the aggregate posterior from a batch, for the objective tc."""
     optimizer: optim.Family = "adam"
-    """Optimizer family; its numbers are in hparams."""
+    """Optimizer family; its hyperparameters are in hparams."""
     schedule: optim.Schedule = "constant"
-    """Course of the learning rate over hparams.schedule_steps."""
+    """Learning-rate schedule over hparams.schedule_steps."""
     batch_size: int = 128
     """Images per update."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the nets; parameters, losses and optimizer stay float32."""
+    """Compute dtype of the nets; parameters, losses and optimizer stay float32."""
 
     def __post_init__(self) -> None:
         for field, kind in _CHOICES.items():
@@ -80,9 +80,9 @@ class Config:
 
     @property
     def discrete(self) -> bool:
-        """Whether p(x) is a probability of discrete pixels, which alone has bits per dimension.
+        """Whether p(x) is a probability of discrete pixels, so that bits per dimension are defined.
 
-        A gaussian's is a density, a bernoulli's of gray levels no distribution over them at all.
+        A gaussian gives a density; a bernoulli on gray levels is not a distribution over them at all.
         """
         return self.likelihood == "logistic" or self.inputs != "gray"
 
@@ -103,7 +103,7 @@ _CHOICES: dict[str, Any] = {
 
 
 def _check_combination(config: Config) -> None:
-    """Refuses settings that are sound one by one and not together."""
+    """Refuse settings that are valid individually but not together."""
     if config.likelihood != "bernoulli" and config.inputs != "gray":
         refuse("config.likelihood", config.likelihood, f"inputs {config.inputs} are 0 or 1, which only bernoulli fits")
     if config.likelihood == "bernoulli" and config.learn_scale:
@@ -119,22 +119,22 @@ def _check_combination(config: Config) -> None:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class HParams(optim.HParams):
-    """The numbers of the optimizer and of the objective."""
+    """Hyperparameters of the optimizer and the objective."""
 
     beta: float = 1.0
-    """Weight of the rate (objective tc: of the total correlation), >= 0; 1 is the bound on log p(x)."""
+    """Weight of the rate (objective tc: of the total correlation), >= 0; 1 gives the bound on log p(x)."""
     warm_up_steps: float = 0.0
-    """Updates in which beta rises from 0 along a line; 0: none."""
+    """Updates over which beta rises linearly from 0; 0: no warm-up."""
     free_bits: float = 0.0
-    """Least rate of each latent in nats, with config.rate free_bits."""
+    """Minimum rate per latent in nats, with config.rate free_bits."""
     scale: float = 0.1
-    """Standard deviation of the gaussian, scale of the logistic, in units of the range [0, 1] of a pixel; > 0."""
+    """Standard deviation of the gaussian or scale of the logistic, in units of the pixel range [0, 1]; > 0."""
     schedule_steps: float = 0.0
-    """Updates that config.schedule is spread over; 0: those of the run."""
+    """Updates spanned by config.schedule; 0: the whole run."""
 
 
 def validate(hparams: HParams, config: Config) -> None:
-    """Refuses hyperparameters out of range (`Config` checks itself)."""
+    """Refuse out-of-range hyperparameters (`Config` checks itself)."""
     optim.validate(hparams)
     for field in ("beta", "warm_up_steps", "free_bits", "schedule_steps"):
         check_at_least(f"hparams.{field}", getattr(hparams, field), 0)
@@ -144,10 +144,10 @@ def validate(hparams: HParams, config: Config) -> None:
 
 
 def adapt(config: Config, facts: DataFacts) -> Config:
-    """The configuration for images of the data's shape, and as many of them."""
+    """The configuration with the data's image shape and number of training images."""
     return replace(config, image_shape=facts.image_shape, examples=facts.examples)
 
 
 def complete(hparams: HParams, config: Config, steps: int) -> HParams:
-    """The hyperparameters of a run of so many steps: a schedule without a length takes the run's."""
+    """The hyperparameters for a run of `steps` steps: a schedule length of 0 becomes the run's."""
     return optim.complete_schedule(config.schedule, hparams, steps)

@@ -1,4 +1,4 @@
-"""The objectives of a variational autoencoder: one value an image, in nats, and the terms it is made of."""
+"""Objectives of the variational autoencoder and their terms: one value per image, in nats."""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from jaxgen.nets import autoencoders, flowers
 from jaxgen.nets.q import ACTIVATIONS
 
 MID_GRAY = 0.5
-"""The pixel that a net's output of 0 stands for where outputs are means, in [0, 1]."""
+"""Pixel value in [0, 1] for a net output of 0, where outputs are means."""
 
 Params = Any
 Metrics = dict[str, Float[Array, ""]]
@@ -23,15 +23,15 @@ class ElboTerms(NamedTuple):
     """Terms of the objective, in nats per image."""
 
     loss: Float[Array, " b"]
-    """The quantity that is minimized."""
+    """The quantity to minimize."""
     distortion: Float[Array, " b"]
-    """-log p(x|z), mean over the samples."""
+    """-log p(x|z), averaged over samples."""
     rate: Float[Array, " b"]
-    """KL(q(z|x) || p(z)): in closed form or its estimate, as the objective has it."""
+    """KL(q(z|x) || p(z)): in closed form or estimated, depending on the objective."""
 
 
 def encoder(config: Config) -> Any:
-    """The encoder's flax module, pixels (B, H, W, C) to the posterior's numbers (B, n)."""
+    """Flax encoder: pixels (B, H, W, C) to posterior parameters (B, n)."""
     outputs, dtype = distributions.posterior_outputs(config.posterior, config.latent_size), jnp.dtype(config.dtype)
     match config.net:
         case "conv":
@@ -42,7 +42,7 @@ def encoder(config: Config) -> Any:
 
 
 def decoder(config: Config) -> Any:
-    """The decoder's flax module, codes (B, latent_size) to the likelihood's numbers (B, H, W, C)."""
+    """Flax decoder: codes (B, latent_size) to likelihood parameters (B, H, W, C)."""
     dtype = jnp.dtype(config.dtype)
     match config.net:
         case "conv":
@@ -53,21 +53,21 @@ def decoder(config: Config) -> Any:
 
 
 def posterior_params(params: Params, x: Float[Array, "b h w c"], config: Config) -> Float[Array, "b n"]:
-    """The numbers of q(z|x), for `distributions.posterior`."""
+    """Parameters of q(z|x), for `distributions.posterior`."""
     return encoder(config).apply({"params": params["encoder"]}, x)
 
 
 def decoder_output(params: Params, codes: Float[Array, "b d"], config: Config) -> Float[Array, "b h w c"]:
-    """The numbers of p(x|z), for `distributions.likelihood`; a fresh net's, near 0, stand for mid-gray.
+    """Parameters of p(x|z), for `distributions.likelihood`; a fresh net, with outputs near 0, gives mid-gray.
 
-    Bernoulli: logits, the net's outputs. Else means: mid-gray plus the net's outputs.
+    Bernoulli: logits, the net's outputs. Otherwise means: mid-gray plus the net's outputs.
     """
     outputs = decoder(config).apply({"params": params["decoder"]}, codes)
     return outputs if config.likelihood == "bernoulli" else MID_GRAY + outputs
 
 
 class Draws(NamedTuple):
-    """k codes of each image with their log densities."""
+    """k codes per image with their log densities."""
 
     codes: Float[Array, "b k d"]
     log_q: Float[Array, "b k"]
@@ -88,7 +88,7 @@ def draw_codes(numbers: Float[Array, "b n"], keys: Array, samples: int, config: 
 def distortions(
     params: Params, codes: Float[Array, "b k d"], x: Float[Array, "b h w c"], hparams: HParams, config: Config
 ) -> Float[Array, "b k"]:
-    """-log p(x|z) for each of an image's codes."""
+    """-log p(x|z) for each code of each image."""
     count, samples, _ = codes.shape
     outputs = decoder_output(params, codes.reshape(count * samples, -1), config)
     targets = jnp.broadcast_to(x[:, None], (count, samples, *x.shape[1:])).reshape(outputs.shape)
@@ -105,7 +105,7 @@ def terms(
     config: Config,
     axis_name: str | None = None,
 ) -> tuple[ElboTerms, Metrics]:
-    """The objective for each image, with one of `keys` each, and metrics that only this objective has."""
+    """The objective for each image, using one of `keys` each, and objective-specific metrics."""
     numbers = posterior_params(params, x, config)
     draws = draw_codes(numbers, keys, config.samples, config)
     match config.objective:

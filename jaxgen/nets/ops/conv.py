@@ -1,32 +1,32 @@
 """2-D convolution, transposed convolution, pooling and upsampling: the one place where images are convolved.
 
-Semantics, parameters and initializers are those of `flax.linen.Conv` and `ConvTranspose` (so of
+Semantics, parameters and initializers are those of `flax.linen.Conv` and `ConvTranspose` (and thus of
 `lax.conv_general_dilated` and `lax.conv_transpose`); kernels are (height, width, inputs, outputs).
 
-**Layouts.** Images are NHWC at a net's mouth. Inside, a net turns them once (`from_nhwc`, `to_nhwc`) to the layout in
-which its layers work: HWNC for wide layers, CHWN where channels are few (a vector of channels is then too short for
-the processor, one over pixels and images is not). A layer whose formulation prefers the other layout turns its side
-with few channels.
+***Layouts.** Images are NHWC at a net's boundary. Inside, a net transposes them once (`from_nhwc`, `to_nhwc`) to the
+layout its layers use: HWNC for wide layers, CHWN for few channels (vectors over channels are then too short for the
+processor, vectors over pixels and images are not). A layer whose formulation prefers the other layout transposes its
+side with few channels.
 
-**Why not `lax.conv`.** On GPU and TPU it is the right thing, and what these functions lower to. XLA's CPU code is up
-to 50 times slower than it could be: the kernel gradient of a transposed convolution runs at 1 to 4 GFLOP/s, and most
-gradients fall to naive loops inside `lax.scan` and `fori_loop`, on which the engine is built. The choice is made when
-a program is lowered, for the platform it is lowered for.
+***Why not `lax.conv`.** On GPU and TPU it is the right choice, and these functions lower to it. XLA's CPU code is up to
+50 times slower than it could be: the kernel gradient of a transposed convolution runs at 1 to 4 GFLOP/s, and most
+gradients fall back to naive loops inside `lax.scan` and `fori_loop`, on which the engine is built. The choice is made
+when a program is lowered, for its target platform.
 
 **One operation, three forms.** A convolution is bilinear, y = corr(x, w); its two gradients are the bilinear maps
 corr_x(g, w) and corr_w(x, g), and the three are each other's derivatives. A transposed convolution is corr_x with the
-kernel's flip. So there are three operations, each differentiable as often as one likes (in reverse mode):
+kernel's flip. So there are three operations, each differentiable any number of times (in reverse mode):
 
 * strides: corr with strides s is corr with strides 1 on the s x s sub-pixel grid (space to depth): s^2 times the
-  input channels, ceil(k / s) taps; at its best where s divides k, at its worst 1.8 times the products (k 3, s 2);
-* padding: zeros, added where the pixels are turned anyway;
-* then a formulation by the number of channels (`_few`):
-  few on one side (up to 16): `patches`, one matrix product with the few side unfolded. k^2 c copies a pixel are cheap
-  while c is small, and the transforms below would be made of short vectors;
+  input channels, ceil(k / s) taps; best where s divides k, at worst 1.8 times the products (k 3, s 2);
+** padding: zeros, added where the pixels are transposed anyway;
+** then a formulation chosen by the number of channels (`_few`):
+  few on one side (up to 16): `patches`, one matrix product with that side unfolded. k^2 c copies per pixel are cheap
+  while c is small, and the transforms below would work on short vectors;
   many on both: `winograd`, 2 to 6 times fewer multiplications than the definition, on batched matrix products, within
   1e-4 of the largest output in float32.
 
-bfloat16 images and kernels are convolved in float32 on CPU, and the result rounded.
+bfloat16 images and kernels are convolved in float32 on CPU, and the result is rounded.
 """
 
 import itertools
@@ -50,7 +50,7 @@ Pair = int | tuple[int, int]
 Layout = Literal["NHWC", "HWNC", "CHWN"]
 
 _FEW = 16
-"""Channels up to which a side is unfolded."""
+"""Maximum number of channels for which a side is unfolded."""
 
 
 def from_nhwc(x: Float[Array, "b h w c"], layout: Layout) -> Float[Array, "_ _ _ _"]:
@@ -99,7 +99,7 @@ class _Geometry:
         return self.out[0] + self.taps[0] - 1, self.out[1] + self.taps[1] - 1
 
 
-# What GPU and TPU run.
+# GPU and TPU.
 
 
 def _vendor(x: Array, w: Array, at: _Geometry) -> Array:
@@ -119,7 +119,7 @@ def _vendor_w(x: Array, g: Array, at: _Geometry) -> Array:
     return jax.linear_transpose(lambda w: _vendor(x, w, at), like)(g)[0]
 
 
-# What CPU runs: strides and padding here, the stride-1 correlation in `patches` and `winograd`.
+# CPU: strides and padding here, the stride-1 correlation in `patches` and `winograd`.
 
 
 def _few(channels: int, kernels: int) -> bool:
@@ -132,7 +132,7 @@ def _pad(x: Array, layout: str, pads: Sequence[tuple[int, int]], value: float = 
 
 
 def _to_grid(x: Array, at: _Geometry, layout: str) -> Array:
-    """Pads the inputs and brings each s x s block's pixels to one place, as channels (i, j, c)."""
+    """Pad the inputs and gather each s x s block's pixels as channels (i, j, c)."""
     (gh, gw), (sh, sw) = at.grid, at.strides
     each = zip(at.low, at.size, at.grid, at.strides, strict=True)
     x = _pad(x, layout, [(low, grid * step - size - low) for low, size, grid, step in each])
@@ -174,7 +174,7 @@ def _kernel_from_grid(w: Array, at: _Geometry) -> Array:
 
 
 def _wide(at: _Geometry) -> patches.Wide:
-    """The layout of the side with many channels: the one that the net works in."""
+    """The layout of the side with many channels: the one the net works in."""
     return "CHWN" if at.layout == "CHWN" else "HWNC"
 
 
@@ -184,7 +184,7 @@ def _few_input(channels: int, kernels: int, at: _Geometry) -> bool:
 
 
 def _layouts(channels: int, kernels: int, at: _Geometry) -> tuple[patches.Wide, patches.Wide]:
-    """Layouts of the inputs and of the outputs of a correlation on the grid, by the formulation it takes."""
+    """Layouts of the inputs and outputs of a correlation on the grid, for its formulation."""
     if not _few(channels, kernels):
         return "HWNC", "HWNC"
     return ("CHWN", _wide(at)) if _few_input(channels, kernels, at) else (_wide(at), "CHWN")
@@ -308,7 +308,7 @@ def upsample_conv2d(
     """`conv2d` of `upsample2d`, without the large image: each output phase is a convolution of the small one.
 
     Output pixel f h + a reads small pixels h + (a + i) // f, so the taps that read the same one are added first:
-    with f 2 and k 3, 4 products in place of 9, on a quarter of the pixels for 4 times the channels.
+    with f 2 and k 3, 4 products instead of 9, on a quarter of the pixels for 4 times the channels.
     """
     _check(x, kernel, (1, 1), padding)
     small, taps = _sizes(x, kernel, layout), kernel.shape[:2]
@@ -317,7 +317,7 @@ def upsample_conv2d(
     out = [size + sum(pad) - k + 1 for size, k, pad in zip(large, taps, pads, strict=True)]
     if min(out) < 1:
         raise ValueError(f"images of {large} are too small for a kernel of {taps} with padding {padding}")
-    low = [-(-pad[0] // factor) for pad in pads]  # whole small pixels before the image; what is too much is cut off
+    low = [-(-pad[0] // factor) for pad in pads]  # whole small pixels before the image; any excess is cropped
     skip = [factor * zeros - pad[0] for zeros, pad in zip(low, pads, strict=True)]
     blocks = [-(-(size + cut) // factor) for size, cut in zip(out, skip, strict=True)]
     kernels = _phase_kernels(kernel, factor)
@@ -380,7 +380,7 @@ def conv_transpose2d(
 
 
 def _transposed_pads(k: int, step: int, padding: str) -> tuple[int, int]:
-    """Zeros around the dilated input, as `lax.conv_transpose` has them."""
+    """Zeros around the dilated input, as in `lax.conv_transpose`."""
     total = k + step - 2 if padding == "SAME" else k + step - 2 + max(k - step, 0)
     low = k - 1 if padding == "VALID" or step > k - 1 else -(-total // 2)
     return low, total - low
@@ -412,7 +412,7 @@ class Conv(_ConvBase):
     """`flax.linen.Conv` for images: same parameters and results, Glorot-uniform kernel by default."""
 
     upsample: int = 1
-    """Factor to which the images are enlarged first (nearest neighbor)."""
+    """Factor by which images are upsampled first (nearest neighbor)."""
 
     @nn.compact
     def __call__(self, x: Float[Array, "_ _ _ _"]) -> Float[Array, "_ _ _ _"]:
@@ -431,8 +431,8 @@ class ConvTranspose(_ConvBase):
         return self._convolve(partial(conv_transpose2d, strides=self.strides), x)
 
 
-# Pooling and upsampling: over blocks of pixels that do not overlap, so sums and maxima of strided slices, forwards and
-# backwards; XLA's CPU code makes windows and scatters of them that take longer than the convolutions.
+# Pooling and upsampling over non-overlapping blocks of pixels, as sums and maxima of strided slices, forward and
+# backward; XLA's CPU code would use windows and scatters, which take longer than the convolutions.
 
 
 def _phases(x: Array, factor: int, layout: Layout) -> list[Array]:
@@ -446,7 +446,7 @@ def _phases(x: Array, factor: int, layout: Layout) -> list[Array]:
 
 
 def _blocks(x: Array, factor: int, layout: Layout) -> Array:
-    """Each pixel as a factor x factor block: two more axes, behind the spatial ones, to broadcast along."""
+    """Each pixel as a factor x factor block: two more axes, after the spatial ones, to broadcast along."""
     h, w = layout.index("H"), layout.index("W")
     shape = list(x.shape)
     shape[w : w + 1] = [x.shape[w], 1]
@@ -457,9 +457,9 @@ def _blocks(x: Array, factor: int, layout: Layout) -> Array:
 def max_pool2d(
     x: Float[Array, "_ _ _ _"], window: int = 2, *, padding: str = "SAME", layout: Layout = "NHWC"
 ) -> Float[Array, "_ _ _ _"]:
-    """Maximum over non-overlapping windows; where several pixels have it, the first one gets the gradient.
+    """Maximum over non-overlapping windows; where several pixels tie, the first one gets the gradient.
 
-    SAME fills windows that reach beyond the image with minus infinity, VALID leaves them out.
+    SAME pads windows that extend beyond the image with minus infinity, VALID drops them.
     """
     if padding not in ("SAME", "VALID"):
         raise ValueError(f"padding = {padding!r}: 'SAME' or 'VALID'")

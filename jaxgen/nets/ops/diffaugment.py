@@ -1,7 +1,7 @@
-"""DiffAugment: random changes of real and generated images alike that gradients pass through.
+"""DiffAugment: differentiable random augmentations, applied to real and generated images alike.
 
 Zhao et al., Differentiable augmentation for data-efficient GAN training, NeurIPS 2020. Images (B, H, W, C) in [-1, 1]
-or any other range around zero; one key an image, so no example depends on another.
+or any other range around zero; one key per image, so no example depends on another.
 """
 
 from typing import Literal
@@ -15,13 +15,13 @@ Policy = Literal["color", "translation", "cutout"]
 Images = Float[Array, "b h w c"]
 
 SHIFT = 1 / 8
-"""Largest shift, as a share of the side."""
+"""Largest shift, as a share of the image's side."""
 HOLE = 1 / 2
-"""Side of the square that is cut out, as a share of the side."""
+"""Side of the square that is cut out, as a share of the image's side."""
 
 
 def _uniform(keys: Key[Array, " b"], low: float, high: float, count: int) -> list[Array]:
-    """`count` numbers an image from one draw, each (B, 1, 1, 1)."""
+    """`count` numbers per image from one draw, each (B, 1, 1, 1)."""
     draws = jax.vmap(lambda key: jax.random.uniform(key, (count,), minval=low, maxval=high))(keys)
     return [draws[:, i, None, None, None] for i in range(count)]
 
@@ -38,13 +38,13 @@ def color(images: Images, keys: Key[Array, " b"]) -> Images:
 
 
 def _moved(offsets: Array, side: int) -> Float[Array, "b s s"]:
-    """Matrices that move a line by whole pixels and fill with zeros: products are cheap both ways, gathers are not."""
+    """Matrices that shift a line by whole pixels, filling with zeros: products have cheap gradients, gathers do not."""
     places = jnp.arange(side, dtype=jnp.float32)
     return (places[None, :, None] - places[None, None, :] == offsets.reshape(-1, 1, 1)).astype(jnp.float32)
 
 
 def translation(images: Images, keys: Key[Array, " b"]) -> Images:
-    """Moved by up to an eighth of the side, each way; what comes in is zero."""
+    """Images shifted by up to an eighth of the side each way, filled with zeros."""
     (height, width), exact = images.shape[1:3], lax.Precision.HIGHEST
     down, right = _uniform(keys, -0.5, 0.5, 2)
     rows = _moved(_whole(down, SHIFT * height), height)
@@ -54,13 +54,13 @@ def translation(images: Images, keys: Key[Array, " b"]) -> Images:
 
 
 def _whole(draws: Array, reach: float) -> Array:
-    """Draws from (-0.5, 0.5) as whole numbers from -reach to reach."""
+    """Draws from (-0.5, 0.5) as integers from -reach to reach."""
     reach = int(reach + 0.5)
     return jnp.floor((draws + 0.5) * (2 * reach + 1)) - reach
 
 
 def cutout(images: Images, keys: Key[Array, " b"]) -> Images:
-    """A square of half the side set to zero; its center lies anywhere in the image."""
+    """A square of half the side set to zero; its center is anywhere in the image."""
     height, width = images.shape[1:3]
     down, right = _uniform(keys, 0.0, 1.0, 2)
     rows = (
@@ -76,7 +76,7 @@ CHANGES = {"color": color, "translation": translation, "cutout": cutout}
 
 
 def augment(images: Images, keys: Key[Array, " b"], policy: tuple[Policy, ...]) -> Images:
-    """The changes of `policy`, in its order."""
+    """Images with the augmentations in `policy` applied in order."""
     for number, name in enumerate(policy):
         images = CHANGES[name](images, jax.vmap(lambda key, n=number: jax.random.fold_in(key, n))(keys))
     return images

@@ -1,4 +1,4 @@
-"""Dropout whose masks belong to the examples: one key an example, one byte a mask."""
+"""Dropout with per-example masks: one key per example, one byte per mask entry."""
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +12,12 @@ LEVELS = 256
 
 
 def dropped_levels(rate: float) -> int:
-    """The rate that is used is this over 256, the nearest there is: 0.3 means 77 / 256 = 0.3008."""
+    """The rate in units of 1/256, rounded to the nearest: 0.3 becomes 77 / 256 = 0.3008."""
     return round(LEVELS * rate)
 
 
 def check_rate(field: str, rate: float) -> None:
-    """Refuses a rate outside [0, 1), or one so small or large that it would be rounded to never or always."""
+    """Refuse a rate outside [0, 1), or one so small or large that it would be rounded to never or always."""
     if not 0 <= rate < 1 or (rate > 0 and dropped_levels(rate) in (0, LEVELS)):
         refuse(field, rate, "0, or 1/512 to 511/512 (it is rounded to a multiple of 1/256)")
 
@@ -25,10 +25,10 @@ def check_rate(field: str, rate: float) -> None:
 def keep_mask(keys: Array, shape: tuple[int, ...], rate: float, *, axis: int = 0) -> Array:
     """Booleans of `shape`, each true with probability 1 - k/256, k = `dropped_levels(rate)`.
 
-    Example i lies at index i of `axis` and depends on `keys[i]` alone, so a batch can be cut anywhere.
-    A word of random bits gives four masks: snapshot bits is what dropout costs.
+    Example i is at index i of `axis` and depends on `keys[i]` alone, so a batch can be cut anywhere.
+    A word of random bits gives four mask entries, as most of the cost of dropout is drawing bits.
     """
-    if axis == len(shape) - 1:  # where the bytes of a word are to lie
+    if axis == len(shape) - 1:  # the axis reserved for the bytes of a word
         return jnp.moveaxis(keep_mask(keys, (shape[-1], *shape[:-1]), rate), 0, -1)
     event = shape[:axis] + shape[axis + 1 :]
     words = -(-event[-1] // 4)
@@ -38,9 +38,9 @@ def keep_mask(keys: Array, shape: tuple[int, ...], rate: float, *, axis: int = 0
 
 
 def dropout(x: Array, keys: Array | None, rate: float, *, axis: int = 0) -> Array:
-    """x with numbers set to zero at random and the others scaled so that the mean stays exactly that of x.
+    """x with random entries set to zero and the others scaled so that the mean stays exactly that of x.
 
-    Without `keys` (evaluation) or at rate 0 it is x itself. `axis` is that of the examples.
+    Without `keys` (evaluation) or at rate 0, x itself. `axis` is the example axis.
     """
     if keys is None or rate == 0:
         return x

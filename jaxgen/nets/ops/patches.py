@@ -21,7 +21,7 @@ Size = Sequence[int]
 
 
 def _blocks(kernel: Size, strides: Size) -> tuple[int, int]:
-    """Blocks of the grid that a kernel reaches over."""
+    """Number of grid blocks that a kernel spans."""
     return -(-kernel[0] // strides[0]), -(-kernel[1] // strides[1])
 
 
@@ -32,7 +32,7 @@ def _phases(x: Float[Array, "q h w n"], strides: Size) -> Float[Array, "a b c h 
 def _unfold(x: Float[Array, "_ h w n"], kernel: Size, strides: Size) -> Float[Array, "q m"]:
     """Patches, rows (i, j, c), columns the pixels of the output.
 
-    Stacked in two goes: XLA's CPU code copies stacks of more than eight on one thread.
+    Stacked in two passes: XLA's CPU code copies stacks of more than eight arrays on one thread.
     """
     (sh, sw), (th, tw) = strides, _blocks(kernel, strides)
     height, width, n = x.shape[1] - th + 1, x.shape[2] - tw + 1, x.shape[3]
@@ -47,7 +47,7 @@ def _flip(w: Float[Array, "kh kw c k"]) -> Float[Array, "kh kw k c"]:
 
 
 def _full(g: Array, kernel: Size, layout: Wide) -> Array:
-    """Zeros around the image, so that every window that meets it is valid."""
+    """Zeros around the image, so that every window that overlaps it is valid."""
     pads = {"H": (kernel[0] - 1,) * 2, "W": (kernel[1] - 1,) * 2}
     return jnp.pad(g, [pads.get(axis, (0, 0)) for axis in layout])
 
@@ -82,7 +82,7 @@ def _products(x: Array, w: Float[Array, "kh kw c k"], wide: Wide) -> Float[Array
 
 
 def _sum(products: Float[Array, "kh kw k h w n"], kernel: Size) -> Float[Array, "k ho wo n"]:
-    """Each output pixel's products."""
+    """The sum of each output pixel's products."""
     height, width = products.shape[3] - kernel[0] + 1, products.shape[4] - kernel[1] + 1
     taps = itertools.product(range(kernel[0]), range(kernel[1]))
     terms = [products[i, j, :, i : i + height, j : j + width] for i, j in taps]

@@ -1,7 +1,7 @@
-"""Spectral normalization as a function of parameters: every kernel over its largest singular value.
+"""Spectral normalization as a function of parameters: every kernel divided by its largest singular value.
 
-Miyato et al., Spectral normalization for generative adversarial networks, ICLR 2018. One power iteration a call; the
-vectors it carries are the caller's to keep. Layers need not know: they are applied with the parameters returned.
+Miyato et al., Spectral normalization for generative adversarial networks, ICLR 2018. One power iteration per call; the
+caller keeps its vectors. Layers need no change: they are applied with the returned parameters.
 """
 
 from typing import Any
@@ -31,7 +31,7 @@ def init_vectors(key: Array, params: Params) -> Vectors:
 
 
 def normalize(params: Params, vectors: Vectors) -> tuple[Params, Vectors]:
-    """Kernels over their estimated largest singular value, and the vectors after one more power iteration.
+    """Kernels divided by their estimated largest singular value, and the vectors after one more power iteration.
 
     Gradients flow through the singular value, not through its vectors.
     """

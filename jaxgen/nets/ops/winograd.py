@@ -11,7 +11,7 @@ The transforms are sums of scaled strided slices; the products are one batched m
 overlapping tiles added, dw = G^T (x^_p^T g^_p) G. A compiled training step computes x^ and g^ once each, since the
 expressions that share them are the same.
 
-The points set the rounding error. Those below were searched for among small fractions: at most 3e-5 of the largest
+The points set the rounding error. Those below were found by a search over small fractions: at most 3e-5 of the largest
 output in float32 with ten points (5e-6 with eight), where 0, +-1, +-2, +-1/2, +-4 give 2e-4.
 """
 
@@ -34,7 +34,7 @@ _PAIRS = {
 }
 """Points besides 0 and infinity, by the number of pairs +-p."""
 _FEW_POINTS, _MANY_POINTS = 8, 10
-"""Largest tile for kernels of up to 5 taps, whose transforms would take longer than a larger tile saves; beyond."""
+"""Largest tile for kernels of up to 5 taps (larger transforms cost more than they save), and for longer kernels."""
 _MAX_TAPS = 7
 """Longer kernels are cut into pieces."""
 
@@ -53,7 +53,7 @@ class Transform(NamedTuple):
 
     @property
     def t(self) -> int:
-        """Points a tile."""
+        """Points per tile."""
         return self.m + self.k - 1
 
 
@@ -102,7 +102,7 @@ def _transposed(matrix: Matrix) -> Matrix:
 
 
 def _combine(coefficients: Sequence[float], terms: Sequence[Array]) -> Array:
-    """sum_i coefficients_i terms_i, written out: it fuses with whatever made the terms."""
+    """sum_i coefficients_i terms_i, written out: it fuses with whatever computed the terms."""
     pairs = zip(coefficients, terms, strict=True)
     scaled = [x if c == 1 else -x if c == -1 else c * x for c, x in pairs if c != 0]
     return sum(scaled[1:], start=scaled[0])
@@ -196,14 +196,14 @@ class _Tiling(NamedTuple):
 
 
 def _pieces(taps: int) -> list[slice]:
-    """Cuts a kernel of `taps` into near-equal pieces that a transform can take."""
+    """Cut a kernel of `taps` into near-equal pieces that a transform can take."""
     count = -(-taps // _MAX_TAPS)
     bounds = [taps * i // count for i in range(count + 1)]
     return [slice(a, b) for a, b in itertools.pairwise(bounds)]
 
 
 def _sight(piece: tuple[slice, slice], size: Size) -> tuple[slice, slice]:
-    """The inputs that a piece of a kernel sees when there are `size` outputs."""
+    """The inputs that a piece of a kernel reads for `size` outputs."""
     rows, columns = piece
     return slice(rows.start, rows.stop + size[0] - 1), slice(columns.start, columns.stop + size[1] - 1)
 

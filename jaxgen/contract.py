@@ -28,7 +28,9 @@ Nothing else is required: the engine, runs, sweeps and reports rely only on this
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, NoReturn, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, NoReturn, Protocol
+
+from typing_extensions import TypeVar
 
 from jaxgen.errors import UserError
 
@@ -38,10 +40,10 @@ Tree = Any
 """A pytree of arrays of any structure."""
 Use = Literal["sample", "encode", "decode", "reconstruct", "act"]
 
-C = TypeVar("C")
-H = TypeVar("H")
-S = TypeVar("S")
-B = TypeVar("B")
+C = TypeVar("C", default=Any)
+H = TypeVar("H", default=Any)
+S = TypeVar("S", default=Any)
+B = TypeVar("B", default=Any)
 
 
 class ImageBatch(NamedTuple):

@@ -5,15 +5,17 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal
+
+from typing_extensions import TypeVar
 
 from jaxgen.contract import Algorithm
 from jaxgen.errors import SettingError, check_choice
 from jaxgen.runs.session import Draw
 from jaxgen.runs.settings import Settings
 
-C = TypeVar("C")
-H = TypeVar("H")
+C = TypeVar("C", default=Any)
+H = TypeVar("H", default=Any)
 
 Describe = Callable[[dict[str, Any]], str]
 """A human-readable summary of a finished run's result."""

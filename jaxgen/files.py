@@ -7,6 +7,9 @@ from typing import Any
 
 from jaxgen.errors import UserError
 
+Json = dict[str, Any]
+"""A JSON object; any table by name."""
+
 
 def write_atomically(path: Path, text: str) -> None:
     """Replace `path` in one step; a crash leaves the old file or the new one."""

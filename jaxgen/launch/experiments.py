@@ -3,7 +3,6 @@
 import contextlib
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from jaxgen.doctor import quick
 from jaxgen.engine import hosts
@@ -17,7 +16,7 @@ from jaxgen.runs.run import Run
 from jaxgen.runs.settings import Settings
 
 
-def main(experiment: Experiment[Any, Any], description: str | None, args: Sequence[str] | None = None) -> None:
+def main(experiment: Experiment, description: str | None, args: Sequence[str] | None = None) -> None:
     """Run the experiment from its command line; raises `SystemExit` (130, 143) when a signal stops it."""
 
     def launch() -> None:
@@ -32,7 +31,7 @@ def main(experiment: Experiment[Any, Any], description: str | None, args: Sequen
     command_line.reported(launch)
 
 
-def train(experiment: Experiment[Any, Any], settings: Settings[Any, Any]) -> Run[Any, Any]:
+def train(experiment: Experiment, settings: Settings) -> Run:
     """Run and report; processes other than the first print nothing and exit at the end."""
     first = hosts.is_first()
     task = Task(
@@ -53,7 +52,7 @@ def train(experiment: Experiment[Any, Any], settings: Settings[Any, Any]) -> Run
     return run
 
 
-def show(experiment: Experiment[Any, Any], run: Run[Any, Any]) -> None:
+def show(experiment: Experiment, run: Run) -> None:
     """Print the last lines of a run: its numbers and the location of its figures."""
     assert run.directory is not None
     if run.status == "stopped":

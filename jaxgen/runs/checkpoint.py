@@ -19,28 +19,29 @@ import numpy as np
 from jaxgen.engine import hosts
 from jaxgen.engine.loop import named_leaves
 from jaxgen.errors import UserError
+from jaxgen.files import Json
 from jaxgen.runs import renamed
 
 Tree = Any
 
 
-def _entry(leaf: np.ndarray) -> dict[str, Any]:
+def _entry(leaf: np.ndarray) -> Json:
     digest = hashlib.sha256(np.ascontiguousarray(leaf).view(np.uint8).data if leaf.size else b"").hexdigest()
     return {"shape": list(leaf.shape), "dtype": str(leaf.dtype), "sha256": digest}
 
 
-def _struct(entry: dict[str, Any]) -> jax.ShapeDtypeStruct:
+def _struct(entry: Json) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(tuple(entry["shape"]), entry["dtype"])
 
 
-def _sealed(manifest: dict[str, Any]) -> dict[str, Any]:
+def _sealed(manifest: Json) -> Json:
     """A manifest with its format and its own SHA-256."""
     manifest = {**manifest, "format": renamed.FORMAT}
     digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
     return {**manifest, "sha256": digest}
 
 
-def _check_seal(manifest: dict[str, Any]) -> None:
+def _check_seal(manifest: Json) -> None:
     """Raise `OSError` for a damaged manifest; format 0 has no seal."""
     if manifest.keys() & {"format", "sha256"}:
         inner = {name: value for name, value in manifest.items() if name not in ("format", "sha256")}
@@ -48,7 +49,7 @@ def _check_seal(manifest: dict[str, Any]) -> None:
             raise OSError("its manifest does not have its SHA-256")
 
 
-def _as_recorded(record: dict[str, Any]) -> dict[str, jax.ShapeDtypeStruct]:
+def _as_recorded(record: Json) -> dict[str, jax.ShapeDtypeStruct]:
     return {renamed.array(name): _struct(entry) for name, entry in record["arrays"].items()}
 
 
@@ -108,7 +109,7 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(self._directory, options=options)
         self.best_score = float("inf")
 
-    def save(self, step: int, tree: Tree, meta: dict[str, Any], score: float | None = None) -> None:
+    def save(self, step: int, tree: Tree, meta: Json, score: float | None = None) -> None:
         """Start saving `tree` as `step`; `score` (lower is better) determines the best.
 
         The arrays are copied before this returns, so the caller may donate them.
@@ -133,11 +134,11 @@ class Checkpoints:
         except (OSError, ValueError) as error:
             raise self._cannot_write(error) from error
 
-    def restore(self, like: Tree) -> tuple[int, Tree, dict[str, Any]] | None:
+    def restore(self, like: Tree) -> tuple[int, Tree, Json] | None:
         """The newest valid checkpoint as (step, arrays with the structure and placement of `like`, meta), if any."""
         return self._restore(lambda record: like)
 
-    def _restore(self, like: Callable[[dict[str, Any]], Tree]) -> tuple[int, Tree, dict[str, Any]] | None:
+    def _restore(self, like: Callable[[Json], Tree]) -> tuple[int, Tree, Json] | None:
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 tree, record = self._read(step, like)
@@ -150,11 +151,11 @@ class Checkpoints:
             return step, tree, record["meta"]
         return None
 
-    def newest(self) -> tuple[int, dict[str, np.ndarray], dict[str, Any]] | None:
+    def newest(self) -> tuple[int, dict[str, np.ndarray], Json] | None:
         """The newest valid checkpoint as (step, arrays by name, meta), whatever its structure, if any."""
         return self._restore(_as_recorded)
 
-    def at(self, step: int) -> tuple[int, dict[str, np.ndarray], dict[str, Any]]:
+    def at(self, step: int) -> tuple[int, dict[str, np.ndarray], Json]:
         """The checkpoint of `step`, in the form of `newest`; a missing or damaged one raises a `UserError`."""
         steps = sorted(self._manager.all_steps())
         if step not in steps:
@@ -172,7 +173,7 @@ class Checkpoints:
         """The step of the best checkpoint, as recorded in the newest one read or written."""
         return self._policy.best
 
-    def _read(self, step: int, structure: Callable[[dict[str, Any]], Tree]) -> tuple[Tree, dict[str, Any]]:
+    def _read(self, step: int, structure: Callable[[Json], Tree]) -> tuple[Tree, Json]:
         args = self._ocp.args
         record = self._manager.restore(step, args=args.Composite(manifest=args.JsonRestore()))["manifest"]
         _check_seal(record)
@@ -194,7 +195,7 @@ class Checkpoints:
                     f"checkpoint {self._directory / str(step)} does not fit this version of the code: {name} is "
                     f"{kinds.get(name)}, expected {now}; start a run under a new name"
                 )
-        structure_of: dict[str, Any] = {stored[name]: leaf for name, leaf in wanted.items() if name not in sums}
+        structure_of: Json = {stored[name]: leaf for name, leaf in wanted.items() if name not in sums}
         if sums:
             structure_of["sums"] = np.zeros(entries["sums"]["shape"], entries["sums"]["dtype"])
         arrays = self._manager.restore(step, args=args.Composite(arrays=args.StandardRestore(structure_of)))["arrays"]

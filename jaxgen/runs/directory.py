@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from jaxgen.data.dataset import Dataset
 from jaxgen.engine.loop import named_leaves
 from jaxgen.engine.members import Members
 from jaxgen.errors import SettingError, UserError, warn
-from jaxgen.files import read_json, write_json
+from jaxgen.files import Json, read_json, write_json
 from jaxgen.runs import lock as lock_lib
 from jaxgen.runs import machine, renamed
 from jaxgen.runs import settings as settings_lib
@@ -85,7 +85,7 @@ def _git_revision() -> str | None:
     return revision.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
-def _session(packages: Sequence[str]) -> dict[str, Any]:
+def _session(packages: Sequence[str]) -> Json:
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "command": _command(),
@@ -99,7 +99,7 @@ class Identity(NamedTuple):
 
     experiment: str
     algorithm: Algorithm
-    settings: Settings[Any, Any]
+    settings: Settings
     members: Members | None = None
 
 
@@ -125,14 +125,14 @@ def find(identity: Identity) -> Path | None:
     return path
 
 
-def read_record(path: Path) -> dict[str, Any]:
+def read_record(path: Path) -> Json:
     """`settings.json` of a run directory, converted to the newest format."""
     if not (path / "settings.json").exists():
         raise UserError(f"{path} is no run directory (it has no settings.json); give another run.name")
     return renamed.record(read_json(path / "settings.json"), path)
 
 
-def check_prolonged(path: Path, hparams: dict[str, Any], saved: dict[str, Any]) -> None:
+def check_prolonged(path: Path, hparams: Json, saved: Json) -> None:
     """Refuse to continue a run whose completed hyperparameters, such as a schedule length, would change."""
     before = saved.get("fitted", {}).get("hparams")
     if before is None or before == hparams:
@@ -160,7 +160,7 @@ def create(experiment: str, run: settings_lib.RunSettings) -> Path:
             number += 1
 
 
-def describe_members(members: Members | None) -> dict[str, Any] | None:
+def describe_members(members: Members | None) -> Json | None:
     """Members as recorded in `settings.json`."""
     if members is None:
         return None
@@ -168,7 +168,7 @@ def describe_members(members: Members | None) -> dict[str, Any] | None:
     return {"seeds": list(members.seeds), "hparams": hparams}
 
 
-def describe(dataset: Dataset | None) -> dict[str, Any] | None:
+def describe(dataset: Dataset | None) -> Json | None:
     """The data set as recorded in `settings.json`."""
     if dataset is None:
         return None
@@ -182,14 +182,14 @@ def describe(dataset: Dataset | None) -> dict[str, Any] | None:
     }
 
 
-def same_data(saved: dict[str, Any] | None, now: dict[str, Any] | None) -> bool:
+def same_data(saved: Json | None, now: Json | None) -> bool:
     """Whether a record describes these data; format 0 does not name the classes."""
     if saved is None or now is None:
         return saved == now
     return {name: value for name, value in now.items() if name in saved} == saved
 
 
-def open_run(identity: Identity, data: dict[str, Any] | None, fitted: dict[str, Any]) -> RunDirectory:
+def open_run(identity: Identity, data: Json | None, fitted: Json) -> RunDirectory:
     """Create or reopen the run directory.
 
     `data` describes the data set and must be unchanged; `fitted` holds the adapted configuration and the completed

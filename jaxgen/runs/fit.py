@@ -18,7 +18,7 @@ from jaxgen.engine import hosts, loop, parallel, placements
 from jaxgen.engine import members as members_lib
 from jaxgen.engine.members import Members
 from jaxgen.errors import UserError, refuse
-from jaxgen.files import read_json, write_json
+from jaxgen.files import Json, read_json, write_json
 from jaxgen.runs import directory as run_directory
 from jaxgen.runs import session as session_lib
 from jaxgen.runs import settings as settings_lib
@@ -30,7 +30,7 @@ from jaxgen.runs.session import Draw, Job, OnEvaluation, Outcome, Session, Watch
 from jaxgen.runs.settings import RunSettings, Settings
 from jaxgen.runs.snapshot import Snapshot
 
-Summarize = Callable[[Snapshot, dict[str, Any]], dict[str, Any]]
+Summarize = Callable[[Snapshot, Json], Json]
 """(snapshot, result) -> extra entries for the result."""
 
 
@@ -40,7 +40,7 @@ class Task:
 
     experiment: str
     algorithm: Algorithm
-    settings: Settings[Any, Any]
+    settings: Settings
     dataset: Dataset | None = None
     """Already loaded; if None, loaded from the data settings."""
     members: Members | None = None
@@ -51,7 +51,7 @@ class Task:
     watcher: Watcher = dataclasses.field(default_factory=Watcher)
     keep_files: bool = True
     """Whether to write a run directory."""
-    start: Run[Any, Any] | None = None
+    start: Run | None = None
     """An in-memory run to continue."""
 
 
@@ -70,7 +70,7 @@ def check(task: Task) -> None:
         refuse("data.streaming", True, "False with many members, which want the images in different orders")
 
 
-def execute(task: Task) -> Run[Any, Any]:
+def execute(task: Task) -> Run:
     """Start a run, resume it, or load it if it is finished."""
     check(task)
     algorithm, settings, run = task.algorithm, task.settings, task.settings.run
@@ -142,7 +142,7 @@ def _dataset_of(task: Task, on_device: bool) -> Dataset | None:
     return task.dataset or data_lib.load(task.settings.data, on_device=on_device)  # type: ignore[arg-type]
 
 
-def _earlier(start: Run[Any, Any] | None) -> tuple[int, loop.Carry, float, list[Any]] | None:
+def _earlier(start: Run | None) -> tuple[int, loop.Carry, float, list[Any]] | None:
     return None if start is None else (start.step, start._carry, start.train_seconds, start.rows)  # type: ignore[return-value]
 
 
@@ -159,7 +159,7 @@ def _finish(task: Task, files: run_directory.RunDirectory, outcome: Outcome) -> 
     write_json(files.result, {**result, "drawn": True})
 
 
-def _result(rows: list[Row], epochs: int, of: Run[Any, Any] | Outcome) -> dict[str, Any]:
+def _result(rows: list[Row], epochs: int, of: Run | Outcome) -> Json:
     """The last evaluation, with training and compile times."""
     evaluated = next(
         (row for row in reversed(rows) if any(name.startswith("test/") for name in row)), {"step": of.step}
@@ -168,7 +168,7 @@ def _result(rows: list[Row], epochs: int, of: Run[Any, Any] | Outcome) -> dict[s
     return {**result, "alarm": of.warning} if of.warning else result
 
 
-def _run_of(task: Task, job: Job, outcome: Outcome) -> Run[Any, Any]:
+def _run_of(task: Task, job: Job, outcome: Outcome) -> Run:
     dataset, members = job.dataset, job.placement.members
     best = outcome.best
     return Run(
@@ -196,14 +196,14 @@ def _run_of(task: Task, job: Job, outcome: Outcome) -> Run[Any, Any]:
     )
 
 
-def _elsewhere(task: Task) -> Run[Any, Any]:
+def _elsewhere(task: Task) -> Run:
     """A finished run as returned by a process that does not own its directory."""
     return Run(
         task.algorithm, task.settings.config, task.settings.hparams, task.settings.run.seed, 0, 1, "finished", None, []
     )
 
 
-def go_on(run: Run[Any, Any], epochs: int) -> Run[Any, Any]:
+def go_on(run: Run, epochs: int) -> Run:
     """Train a run further, to `epochs` epochs in total; a loaded run reloads its data."""
     task = run._task or _task_of(run)
     settings = dataclasses.replace(task.settings, run=dataclasses.replace(task.settings.run, epochs=epochs))
@@ -212,7 +212,7 @@ def go_on(run: Run[Any, Any], epochs: int) -> Run[Any, Any]:
     return execute(dataclasses.replace(task, settings=settings, dataset=dataset, start=start))
 
 
-def _task_of(run: Run[Any, Any]) -> Task:
+def _task_of(run: Run) -> Task:
     if run.directory is None or run.experiment is None:
         raise UserError(f"{run!r} cannot be trained on: it is part of another run")
     record = run_directory.read_record(run.directory)
@@ -222,7 +222,7 @@ def _task_of(run: Run[Any, Any]) -> Task:
     return Task(run.experiment, run.algorithm, settings, members=run.members, watcher=_bar())
 
 
-def save(run: Run[Any, Any], path: Path) -> Path:
+def save(run: Run, path: Path) -> Path:
     """Write an in-memory run as a run directory: settings, rows, newest and best state, result."""
     task, carry = run._task, run._carry
     if task is None or carry is None:
@@ -260,7 +260,7 @@ def fit(
     progress: bool = True,
     on_evaluation: OnEvaluation | None = None,
     **options: Any,
-) -> Run[Any, Any]:
+) -> Run:
     """Train `algorithm` on `data` and return the run; Ctrl-C returns it too, with status `stopped`.
 
     `config` and `hparams` default to the algorithm's own. Several seeds or a list of hyperparameters give one run

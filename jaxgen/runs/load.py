@@ -18,14 +18,14 @@ from jaxgen.engine import loop
 from jaxgen.engine import members as members_lib
 from jaxgen.engine.members import Members
 from jaxgen.errors import UserError
-from jaxgen.files import read_json
+from jaxgen.files import Json, read_json
 from jaxgen.runs import directory as run_directory
 from jaxgen.runs import metrics, settings
 from jaxgen.runs.checkpoint import Checkpoints
 from jaxgen.runs.run import Run, Status
 
 
-def load(path: str | Path, *, algorithm: Algorithm | None = None) -> Run[Any, Any]:
+def load(path: str | Path, *, algorithm: Algorithm | None = None) -> Run:
     """The run in the directory `path`, at its newest valid checkpoint.
 
     Only the directory is needed: `run.data()` loads the data on request. The algorithm is the module named in the
@@ -34,7 +34,7 @@ def load(path: str | Path, *, algorithm: Algorithm | None = None) -> Run[Any, An
     path = Path(path)
     record = run_directory.read_record(path)
     algorithm = algorithm or _algorithm(path, record["algorithm"])
-    plain = record["settings"]
+    plain: Json = record["settings"]
     try:
         config = settings.from_dict(algorithm.Config, record.get("fitted", plain)["config"])
         hparams = settings.from_dict(algorithm.HParams, record.get("fitted", plain)["hparams"])
@@ -91,18 +91,18 @@ def _algorithm(path: Path, name: str | None) -> Algorithm:
         raise UserError(f"{path} is a run of {name}, which this version of jaxgen does not have") from error
 
 
-def _facts(data: dict[str, Any] | None) -> DataFacts | None:
+def _facts(data: Json | None) -> DataFacts | None:
     if data is None:
         return None
     return DataFacts(data["name"], tuple(data["image_shape"]), data["train"], len(data.get("classes", ())))
 
 
-def _members(algorithm: Algorithm, record: dict[str, Any] | None) -> Members | None:
+def _members(algorithm: Algorithm, record: Json | None) -> Members | None:
     if not record:
         return None
     sets = []
     for i in range(len(record["seeds"])):
-        nested: dict[str, Any] = {}
+        nested: Json = {}
         for name, values in record["hparams"].items():
             *parts, last = name.split(".")
             inner = nested
@@ -149,7 +149,7 @@ def _rebuilt(
     return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
 
 
-def _data(path: Path, data: data_lib.DataSettings, record: dict[str, Any]) -> Dataset:
+def _data(path: Path, data: data_lib.DataSettings, record: Json) -> Dataset:
     import dataclasses
 
     dataset = data_lib.load(data)

@@ -12,6 +12,8 @@ from typing import Any
 
 import jax
 
+from jaxgen.files import Json
+
 PACKAGES = ("jaxgen", "jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy")
 _KEYS = ("jax_default_prng_impl", "jax_threefry_partitionable")
 """Options that determine the random numbers themselves."""
@@ -19,7 +21,7 @@ _NO_NUMBERS = ("jaxgen", "orbax-checkpoint")
 """Packages that a run's numbers do not depend on; jaxgen's own are pinned by its tests."""
 
 
-def description(packages: Sequence[str] = ()) -> dict[str, Any]:
+def description(packages: Sequence[str] = ()) -> Json:
     """The machine, libraries (including `packages`) and settings of this process, as JSON values."""
     return {
         "python": platform.python_version(),
@@ -55,9 +57,9 @@ def _shown(value: Any) -> Any:
     return "none" if value in ("", None) else value
 
 
-def _numeric(description: Mapping[str, Any]) -> dict[str, Any]:
+def _numeric(description: Mapping[str, Any]) -> Json:
     """The entries that can change a number, flattened, by their names in a warning."""
-    flat: dict[str, Any] = {}
+    flat: Json = {}
     if "devices" in description:
         flat["devices"] = len(description["devices"])
     if "device_kind" in description:

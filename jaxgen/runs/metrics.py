@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from jaxgen.files import write_atomically
+from jaxgen.files import Json, write_atomically
 
-Row = dict[str, Any]
+Row = Json
 
 
 def to_line(row: Row) -> str:

@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from jaxgen.contract import Algorithm
+from jaxgen.files import Json
 from jaxgen.runs.metrics import MetricsLog, Row
 
 FIRST_CHUNK = 8
@@ -80,7 +80,7 @@ def average(value: float | list[float | None]) -> float:
     return float(np.mean([x for x in value if x is not None])) if isinstance(value, list) else value
 
 
-def describe(values: dict[str, Any]) -> str:
+def describe(values: Json) -> str:
     """The metrics of a row as one line."""
     return "  ".join(f"{name} {average(value):.4f}" for name, value in values.items() if "/" in name)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgen.errors import UserError
+from jaxgen.files import Json
 
 FORMAT = 1
 """Format of newly written run directories."""
@@ -31,7 +32,7 @@ ALGORITHMS = {
 """Algorithm of each experiment of format 0, which does not record it."""
 
 
-def record(saved: dict[str, Any], path: Path) -> dict[str, Any]:
+def record(saved: Json, path: Path) -> Json:
     """`settings.json` of any known format, converted to the newest; a newer one raises a `UserError`."""
     parts = saved.get("settings") if isinstance(saved, dict) else None
     if not (isinstance(parts, dict) and {"config", "hparams", "run"} <= parts.keys() and "data" in saved):

@@ -4,12 +4,13 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
+from typing_extensions import TypeVar
 
 from jaxgen import contract
 from jaxgen.contract import Algorithm, DataFacts, Tree, Use
@@ -19,8 +20,8 @@ from jaxgen.engine.members import Members, member
 from jaxgen.errors import SettingError, UserError
 from jaxgen.runs.metrics import Row
 
-C = TypeVar("C")
-H = TypeVar("H")
+C = TypeVar("C", default=Any)
+H = TypeVar("H", default=Any)
 
 Status = Literal["finished", "ended", "stopped", "running"]
 

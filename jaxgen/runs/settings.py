@@ -4,16 +4,19 @@ import dataclasses
 import types
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, Generic, cast, get_args, get_origin, get_type_hints
+
+from typing_extensions import TypeVar
 
 from jaxgen.contract import Algorithm, DataFacts
 from jaxgen.data import DataSettings
 from jaxgen.data.dataset import Dataset
 from jaxgen.errors import UserError, check_at_least, refuse
+from jaxgen.files import Json
 
 T = TypeVar("T")
-C = TypeVar("C")
-H = TypeVar("H")
+C = TypeVar("C", default=Any)
+H = TypeVar("H", default=Any)
 
 
 def free(default: T) -> T:
@@ -115,14 +118,14 @@ def facts(dataset: Dataset) -> DataFacts:
     return DataFacts(dataset.name, dataset.image_shape, len(dataset.train.labels), len(dataset.class_names))
 
 
-def settings_from(plain: dict[str, Any], algorithm: Algorithm) -> Settings[Any, Any]:
+def settings_from(plain: Json, algorithm: Algorithm) -> Settings:
     """The settings in a run's record."""
     data = from_dict(DataSettings, plain["data"]) if "data" in plain else None
     config, hparams = from_dict(algorithm.Config, plain["config"]), from_dict(algorithm.HParams, plain["hparams"])
     return Settings(config, hparams, from_dict(RunSettings, plain["run"]), data, plain.get("preset"))
 
 
-def shared(settings: Settings[Any, Any]) -> dict[str, Any]:
+def shared(settings: Settings) -> Json:
     """Settings that must agree across all processes of a run."""
     plain = of_run(settings)
     for part, name in (("run", "root"), ("run", "process"), ("data", "data_dir"), ("data", "path")):
@@ -130,12 +133,12 @@ def shared(settings: Settings[Any, Any]) -> dict[str, Any]:
     return plain
 
 
-def of_run(settings: Settings[Any, Any]) -> dict[str, Any]:
+def of_run(settings: Settings) -> Json:
     """Settings in recorded form, without parts that are None."""
     return {name: value for name, value in to_dict(settings).items() if value is not None}
 
 
-def to_dict(settings: Any) -> dict[str, Any]:
+def to_dict(settings: Any) -> Json:
     """Nested dataclasses as JSON-serializable dictionaries (named tuples become lists)."""
 
     def plain(value: Any) -> Any:
@@ -150,7 +153,7 @@ def to_dict(settings: Any) -> dict[str, Any]:
     return plain(settings)
 
 
-def from_dict(kind: type[T], plain: dict[str, Any]) -> T:
+def from_dict(kind: type[T], plain: Json) -> T:
     """Rebuild a dataclass of type `kind` from the output of `to_dict`.
 
     Missing fields take their defaults; a field that `kind` does not have raises a `UserError`.
@@ -174,14 +177,14 @@ def _typed(hint: Any, value: Any) -> Any:
     return tuple(value) if get_origin(hint) is tuple else value
 
 
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _flat(tree: Json, prefix: str = "") -> Json:
+    flat: Json = {}
     for key, value in tree.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
 
 
-def differences(saved: dict[str, Any], new: dict[str, Any]) -> list[str]:
+def differences(saved: Json, new: Json) -> list[str]:
     """`field: saved -> new` for each setting that would change the run; more epochs do not count."""
     wanted = _flat(new)
     old = wanted | _DEFAULTS | _flat(saved)  # settings missing from the record have their defaults

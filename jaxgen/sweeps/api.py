@@ -10,6 +10,7 @@ import numpy as np
 from jaxgen.contract import Objective
 from jaxgen.errors import refuse
 from jaxgen.experiment import Experiment
+from jaxgen.files import Json
 from jaxgen.runs.load import load
 from jaxgen.runs.run import Run
 from jaxgen.runs.settings import Settings
@@ -52,7 +53,7 @@ def prepare(
     plan.check(chosen, members)
     by = objective.of(chosen, *probe.configured(chosen, plan.static_of(members[0])), metric, maximize)
 
-    def largest(static: dict[str, Any]) -> int:
+    def largest(static: Json) -> int:
         if group_size:
             return group_size
         config, data = probe.configured(chosen, static)
@@ -76,23 +77,23 @@ class Sweep:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def run(self, member: int) -> Run[Any, Any]:
+    def run(self, member: int) -> Run:
         """The run of a member, by its number in the table."""
         row = next(row for row in self.rows if row["member"] == member)
         group = load(self.directory / row["group"])
         return group.member(row["place"]) if group.members is not None else group
 
     @property
-    def best(self) -> dict[str, Any]:
+    def best(self) -> Json:
         """The row of the best member."""
         return table.best(self.rows, *self.objective)
 
 
 def sweep(
-    experiment: Experiment[Any, Any],
+    experiment: Experiment,
     axes: Mapping[str, Any],
     *,
-    settings: Settings[Any, Any] | None = None,
+    settings: Settings | None = None,
     preset: str | None = None,
     zipped: bool = False,
     metric: str | None = None,

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxgen.errors import SettingError, check_at_least, refuse
+from jaxgen.files import Json
 from jaxgen.sweeps import fields
 
-Point = dict[str, Any]
+Point = Json
 """The value of each axis, by the axis's name."""
 
 

@@ -17,8 +17,8 @@ from jaxgen.sweeps import fields
 class Chosen(NamedTuple):
     """An experiment and the settings that a sweep starts from."""
 
-    experiment: Experiment[Any, Any]
-    settings: Settings[Any, Any]
+    experiment: Experiment
+    settings: Settings
     args: tuple[str, ...] = ()
     """The command line that the settings came from."""
 
@@ -32,12 +32,12 @@ class Chosen(NamedTuple):
         """The experiment's algorithm."""
         return self.experiment.algorithm
 
-    def settings_with(self, static: Mapping[str, Any]) -> Settings[Any, Any]:
+    def settings_with(self, static: Mapping[str, Any]) -> Settings:
         """The settings with these fields changed."""
         return fields.replace(self.settings, static)
 
 
-def choose(experiment: Experiment[Any, Any], settings: Settings[Any, Any], args: Sequence[str] = ()) -> Chosen:
+def choose(experiment: Experiment, settings: Settings, args: Sequence[str] = ()) -> Chosen:
     """The experiment with these settings; refuses those that a sweep cannot start from."""
     settings_lib.validate(settings.run)
     if settings.run.seeds > 1:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from jaxgen.errors import SettingError, nearest, refuse
+from jaxgen.files import Json
 
 T = TypeVar("T")
 
@@ -14,18 +15,18 @@ SWEPT = ("hparams", "config", "data")
 """Parts of an experiment's settings that axes may run over, besides the seed."""
 
 
-def hints(settings: Any) -> dict[str, Any]:
+def hints(settings: Any) -> Json:
     """The type of every setting an axis may run over, by its name; `seed` is one of them."""
-    found: dict[str, Any] = {"seed": int}
+    found: Json = {"seed": int}
     for part in SWEPT:
         if getattr(settings, part) is not None:
             found |= _hints(getattr(settings, part), f"{part}.")
     return found
 
 
-def _hints(settings: Any, prefix: str) -> dict[str, Any]:
+def _hints(settings: Any, prefix: str) -> Json:
     types_of = get_type_hints(type(settings))
-    found: dict[str, Any] = {}
+    found: Json = {}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         if dataclasses.is_dataclass(value):
@@ -70,7 +71,7 @@ def read(name: str, text: str, hint: Any) -> Any:
 
 def replace(tree: T, values: Mapping[str, Any]) -> T:
     """The dataclass `tree` with the fields named in `values`, nested by dots, changed."""
-    here: dict[str, Any] = {}
+    here: Json = {}
     for name, value in values.items():
         first, _, rest = name.partition(".")
         if not rest:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxgen.errors import Interrupted, SettingError, UserError
-from jaxgen.files import read_json, write_json
+from jaxgen.files import Json, read_json, write_json
 from jaxgen.runs import directory as run_directory
 from jaxgen.runs import metrics
 from jaxgen.runs.fit import Task, execute
@@ -86,7 +86,7 @@ def run_all(
     return outcomes
 
 
-def open_directory(experiment: Chosen, planned: Sequence[Group], record: dict[str, Any]) -> Path:
+def open_directory(experiment: Chosen, planned: Sequence[Group], record: Json) -> Path:
     """The sweep's directory, after a check that its contents match the plan."""
     path, groups = run_directory.create(f"sweep_{experiment.name}", experiment.settings.run), plan.to_json(planned)
     saved = path / "sweep.json"

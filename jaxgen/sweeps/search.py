@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from jaxgen.contract import Objective
 from jaxgen.errors import SettingError, UserError
-from jaxgen.files import read_json, write_json
+from jaxgen.files import Json, read_json, write_json
 from jaxgen.report import search as figures
 from jaxgen.runs.session import Watcher
 from jaxgen.sweeps import cluster, fields, plan, results, space, table, trials
@@ -117,7 +117,7 @@ def report(study: Study, experiment: Chosen, known: Mapping[str, Any], by: Objec
     return [*lines, *results.written_lines(written, study.directory)]
 
 
-def _row(trial: FrozenTrial) -> dict[str, Any]:
+def _row(trial: FrozenTrial) -> Json:
     seconds = trial.duration.total_seconds() if trial.duration is not None else None
     head = {"trial": trial.number, "state": trial.state.name, "value": trial.value, **trial.params}
     return {**head, "evaluations": len(trial.intermediate_values), "seconds": seconds}

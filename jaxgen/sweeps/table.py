@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxgen.errors import UserError
+from jaxgen.files import Json
 from jaxgen.runs.metrics import Row
 from jaxgen.sweeps import fields
 from jaxgen.sweeps.axes import Point
@@ -17,7 +18,7 @@ from jaxgen.sweeps.experiment import Chosen
 from jaxgen.sweeps.groups import Outcome
 from jaxgen.sweeps.plan import Group
 
-Table = list[dict[str, Any]]
+Table = list[Json]
 
 
 def rows(planned: Sequence[Group], outcomes: Sequence[Outcome]) -> Table:
@@ -41,7 +42,7 @@ def _last(logged: Sequence[Row]) -> Row:
     return dict(sorted(newest.items(), key=lambda item: (not item[0].startswith("test/"), item[0])))
 
 
-def _cells(point: Point) -> dict[str, Any]:
+def _cells(point: Point) -> Json:
     return {k: v if isinstance(v, int | float | str) or v is None else str(v) for k, v in point.items()}
 
 
@@ -73,7 +74,7 @@ def write(table: Table, directory: Path) -> list[Path]:
     return written
 
 
-def best(table: Table, metric: str, maximize: bool) -> dict[str, Any]:
+def best(table: Table, metric: str, maximize: bool) -> Json:
     """The row of the member with the best `metric`."""
     sound = [row for row in table if not row["diverged"] and row.get(metric) is not None]
     if not sound:
@@ -81,7 +82,7 @@ def best(table: Table, metric: str, maximize: bool) -> dict[str, Any]:
     return (max if maximize else min)(sound, key=lambda row: row[metric])
 
 
-def over_seeds(table: Table, axes: Sequence[str], metric: str) -> list[dict[str, Any]]:
+def over_seeds(table: Table, axes: Sequence[str], metric: str) -> list[Json]:
     """For each setting apart from the seed: mean and standard error of `metric` over its seeds, and their number."""
     settings: dict[tuple[Any, ...], list[float]] = {}
     names = [name for name in axes if name != "seed"]

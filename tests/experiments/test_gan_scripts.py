@@ -135,6 +135,7 @@ def test_wrong_settings_are_one_line(name, args, said, tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_only_models_that_draw_samples_are_evaluated(tmp_path):
     done = script("ae_mnist", "--data.source", "digits", "--run.epochs", "1", "--run.name", "r", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -64,6 +64,7 @@ def test_a_small_run_from_start_to_figures(name, runs):
     assert result["test/negative_elbo"] == pytest.approx(result["test/distortion"] + result["test/rate"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_evaluated_the_same_each_time(runs):
     path, _ = runs("vae_mnist")
     first, again = (script("evaluate_vae", str(path), "--samples", "20", cwd=path.parent) for _ in range(2))

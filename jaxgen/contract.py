@@ -145,7 +145,9 @@ def check(algorithm: Any) -> None:
     """Raise `UserError` if a name of the contract is missing."""
     missing = [name for name in _NAMES if not hasattr(algorithm, name)]
     if missing:
-        raise UserError(f"{name_of(algorithm)} is no algorithm: it lacks {', '.join(missing)} (see jaxgen.contract)")
+        raise UserError(
+            f"{name_of(algorithm)} is not an algorithm: it lacks {', '.join(missing)} (see jaxgen.contract)"
+        )
 
 
 def name_of(algorithm: Any) -> str:

@@ -153,6 +153,25 @@ def test_reinforce_keeps_the_contract_and_learns():
     assert many.member(1).metrics["test/return"].values.shape == (1,)
 
 
+@slow
+def test_reinforce_sweeps_resumes_and_divides(tmp_path):
+    reinforce = example("reinforce")
+    small, hparams = reinforce.Config(envs=4, horizon=20), reinforce.HParams(1e-2)
+    whole = fit(reinforce, config=small, hparams=hparams, epochs=2, progress=False)
+    first = fit(reinforce, config=small, hparams=hparams, epochs=1, progress=False, directory=tmp_path / "cut")
+    np.testing.assert_array_equal(first.fit(epochs=2).state.params["logits"], whole.state.params["logits"])
+    divided = fit(reinforce, config=small, hparams=hparams, epochs=2, progress=False, devices=4)
+    np.testing.assert_allclose(divided.state.params["hidden"], whole.state.params["hidden"], rtol=1e-3, atol=1e-5)
+    preset = Settings(small, hparams, RunSettings(epochs=1))
+    found = sweep(
+        Experiment("reinforce", reinforce, {"one": preset}),
+        {"hparams.learning_rate": [1e-3, 1e-2], "seed": range(2)},
+        directory=tmp_path / "s",
+    )
+    assert found.columns["test/return"].shape == (4,)
+    assert found.run(3).metrics["test/return"].values.shape == (1,)
+
+
 def test_traits_have_defaults_for_an_algorithm_of_images():
     assert Traits().objective is None
     assert dict(Traits().divided(None)) == {"batch_size": 1}

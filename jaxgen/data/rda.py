@@ -54,7 +54,7 @@ def _read(path: Path) -> Mapping[str, Any]:
             variables = rdata.read_rda(path)
     except Exception as error:  # rdata and the decompressors raise nearly anything for damaged files
         reason = shorten(str(error), 90) or type(error).__name__
-        raise UserError(f"{path} is damaged or no .rda file ({reason}): copy or download it again") from error
+        raise UserError(f"{path} is damaged or not an .rda file ({reason}): copy or download it again") from error
     for candidate in (variables, *variables.values()):
         if isinstance(candidate, Mapping) and {"train", "labels", "test"} <= set(candidate):
             return candidate

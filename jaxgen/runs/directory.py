@@ -128,7 +128,7 @@ def find(identity: Identity) -> Path | None:
 def read_record(path: Path) -> Json:
     """`settings.json` of a run directory, converted to the newest format."""
     if not (path / "settings.json").exists():
-        raise UserError(f"{path} is no run directory (it has no settings.json); give another run.name")
+        raise UserError(f"{path} is not a run directory (it has no settings.json); give another run.name")
     return renamed.record(read_json(path / "settings.json"), path)
 
 
@@ -139,8 +139,8 @@ def check_prolonged(path: Path, hparams: Json, saved: Json) -> None:
         return
     changed = [f"hparams.{n}: {v} -> {hparams.get(n)}" for n, v in before.items() if v != hparams.get(n)]
     raise SettingError(
-        f"{path} cannot go on to another length, which would change {'; '.join(changed)}: start a run under a new "
-        "run.name, or set the schedule's length yourself"
+        f"{path} cannot be trained for another length, which would change {'; '.join(changed)}: start a run under a "
+        "new run.name, or set the schedule's length yourself"
     )
 
 

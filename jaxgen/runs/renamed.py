@@ -36,7 +36,7 @@ def record(saved: Json, path: Path) -> Json:
     """`settings.json` of any known format, converted to the newest; a newer one raises a `UserError`."""
     parts = saved.get("settings") if isinstance(saved, dict) else None
     if not (isinstance(parts, dict) and {"config", "hparams", "run"} <= parts.keys() and "data" in saved):
-        raise UserError(f"{path / 'settings.json'} is damaged: it is no record of a run")
+        raise UserError(f"{path / 'settings.json'} is damaged: it is not a run record")
     number = saved.get("format", 0)
     if number == FORMAT:
         return saved

@@ -50,9 +50,9 @@ def connect(cluster: Cluster) -> Any:
             ray.init(address=cluster.address, logging_level=logging.ERROR, log_to_driver=False)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise SettingError(
-                f"ray = {cluster.address!r} is no cluster that answers ({(str(error).splitlines() or [''])[0][:120]}): "
-                "an address, auto for the one this machine belongs to (ray start --head makes one), or local for a new "
-                "one"
+                f"ray = {cluster.address!r} is not a cluster that answers ({(str(error).splitlines() or [''])[0][:120]}"
+                "): an address, auto for the one this machine belongs to (ray start --head makes one), or local for a "
+                "new one"
             ) from None
     return ray
 

@@ -63,7 +63,7 @@ def find(name: str, folder: Path) -> Path:
     path = folder / f"{name.removesuffix('.py')}.py"
     if not path.exists():
         known = sorted(script.stem for script in folder.glob("*_*.py"))
-        raise SettingError(f"{name!r} is no experiment: one of {', '.join(known)}{nearest(name, known)}, or a path")
+        raise SettingError(f"{name!r} is not an experiment: one of {', '.join(known)}{nearest(name, known)}, or a path")
     return path
 
 

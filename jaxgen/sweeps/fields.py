@@ -41,7 +41,7 @@ def find(name: str, known: Mapping[str, Any]) -> str:
     plain = {"run.seed": "seed"}.get(name.strip().replace("-", "_"), name.strip().replace("-", "_"))
     if plain not in known:
         near = nearest(plain, known) or f" (such as {', '.join(list(known)[:4])})"
-        raise SettingError(f"axis {name!r} is no field of this experiment{near}")
+        raise SettingError(f"axis {name!r} is not a field of this experiment{near}")
     return plain
 
 

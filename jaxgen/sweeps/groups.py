@@ -97,7 +97,7 @@ def open_directory(experiment: Chosen, planned: Sequence[Group], record: Json) -
                 f"{path} is another sweep ({found['command']}); give another --run.name, or that command again"
             )
     elif any(path.iterdir()):
-        raise UserError(f"{path} exists and is no sweep (it has no sweep.json); give another --run.name")
+        raise UserError(f"{path} exists and is not a sweep (it has no sweep.json); give another --run.name")
     else:
         write_json(saved, {"experiment": experiment.name, **record, "groups": groups})
     return path

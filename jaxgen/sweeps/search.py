@@ -95,7 +95,7 @@ def check_same(directory: Path, experiment: Chosen, axes: Sequence[str], by: Obj
         if changed:
             raise SettingError(f"{directory} is another search ({'; '.join(changed)}); give another --run.name")
     elif any(directory.iterdir()):
-        raise UserError(f"{directory} exists and is no search (it has no search.json); give another --run.name")
+        raise UserError(f"{directory} exists and is not a search (it has no search.json); give another --run.name")
     else:
         write_json(path, {**record, "command": command})
 

@@ -104,7 +104,7 @@ def test_damaged_files_are_one_line(tmp_path: Path, damage: str) -> None:
     middle = len(data) // 2
     flipped = data[:middle] + bytes([data[middle] ^ 255]) + data[middle + 1 :]
     file.write_bytes({"half": data[:middle], "empty": b"", "text": b"<html>404</html>", "flip": flipped}[damage])
-    with pytest.raises(UserError, match=r"damaged or no \.rda file") as error:
+    with pytest.raises(UserError, match=r"damaged or not an \.rda file") as error:
         rda.load(file, None)
     assert "\n" not in str(error.value)
 

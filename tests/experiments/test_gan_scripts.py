@@ -124,7 +124,7 @@ def test_the_better_preset_for_mnist(tmp_path):
             "config.classes = 7 is not allowed: 0, or 10",
         ),
         ("gan_flowers", ["--config.image-shape", "30", "30", "3"], "30x30"),
-        ("evaluate_gan", ["nowhere"], "nowhere is no run directory"),
+        ("evaluate_gan", ["nowhere"], "nowhere is not a run directory"),
         ("export_samples", ["nowhere", "--count", "0"], "count = 0"),
     ],
 )
@@ -142,4 +142,4 @@ def test_only_models_that_draw_samples_are_evaluated(tmp_path):
     done = script("evaluate_gan", "runs/r", cwd=tmp_path)
     assert done.stderr == "error: runs/r is a run of jaxgen.algorithms.autoencoder, which draws no samples\n"
     (tmp_path / "runs" / "r" / "settings.json").write_text(json.dumps({"experiment": "gan_mnist"}))
-    assert "settings.json is damaged: it is no record of a run" in script("evaluate_gan", "runs/r", cwd=tmp_path).stderr
+    assert "settings.json is damaged: it is not a run record" in script("evaluate_gan", "runs/r", cwd=tmp_path).stderr

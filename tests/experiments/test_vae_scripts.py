@@ -88,7 +88,7 @@ def test_runs_that_cannot_be_evaluated_are_one_line(runs, tmp_path):
     done = script("evaluate_vae", str(tmp_path / "none"), cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert "is no run directory" in done.stderr
+    assert "is not a run directory" in done.stderr
     unfinished = tmp_path / "unfinished"
     shutil.copytree(runs("vae_mnist")[0], unfinished)
     (unfinished / "result.json").unlink()

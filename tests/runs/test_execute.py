@@ -135,7 +135,7 @@ def test_a_run_of_another_experiment_is_refused(make_settings):
 
 def test_a_folder_that_is_no_run_is_left_alone(make_settings, tmp_path):
     (tmp_path / "runs" / "run").mkdir(parents=True)
-    with pytest.raises(UserError, match="is no run directory"):
+    with pytest.raises(UserError, match="is not a run directory"):
         go(make_settings())
 
 

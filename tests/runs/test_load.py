@@ -65,7 +65,7 @@ def test_runs_of_another_algorithm_and_folders_that_are_no_run_are_refused(make_
     path, _ = go(make_settings(epochs=1))
     with pytest.raises(UserError, match="does not fit here: the settings hold code_size"):
         load(path, algorithm=vae)
-    with pytest.raises(UserError, match="is no run directory"):
+    with pytest.raises(UserError, match="is not a run directory"):
         load(tmp_path)
 
 

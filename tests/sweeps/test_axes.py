@@ -53,7 +53,7 @@ def test_values(text, expected):
     ("text", "said"),
     [
         ("hparams.learning_rat=1", r"'hparams\.learning_rat' is no field.*did you mean 'hparams\.learning_rate'"),
-        ("epochs=1,2", "is no field of this experiment"),
+        ("epochs=1,2", "is not a field of this experiment"),
         ("seed", r"NAME=VALUES"),
         ("hparams.beta=log:0:1:4", "bounds above 0"),
         ("hparams.beta=lin:0:1", "lin:a:b:n"),

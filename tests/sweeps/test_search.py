@@ -199,7 +199,7 @@ def test_a_search_from_start_to_figures_and_on(go, capsys):
         go(*AXES[:2])
     (directory.parent / "other").mkdir()
     (directory.parent / "other" / "file").write_text("")
-    with pytest.raises(UserError, match="is no search"):
+    with pytest.raises(UserError, match="is not a search"):
         go(*AXES, name="other")
 
 

@@ -150,7 +150,7 @@ def test_wrong_settings_are_one_line_before_anything_is_written(go, tmp_path, ar
 
 
 def test_only_experiments_that_train_are_swept():
-    with pytest.raises(SettingError, match=r"'vae_mnis' is no experiment.*did you mean 'vae_mnist'"):
+    with pytest.raises(SettingError, match=r"'vae_mnis' is not an experiment.*did you mean 'vae_mnist'"):
         experiment.find("vae_mnis", EXPERIMENTS)
     with pytest.raises(SettingError, match="holds no experiment: it must define EXPERIMENT"):
         experiment.load(experiment.find("sweep", EXPERIMENTS), [])
@@ -229,4 +229,4 @@ def test_the_scripts_own_line_for_a_wrong_option(capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["sweep.py", "nothing", "--axis", "seed=0:2"])
     with pytest.raises(SystemExit):
         command_line.reported(sweep.main)
-    assert capsys.readouterr().err.startswith("error: 'nothing' is no experiment")
+    assert capsys.readouterr().err.startswith("error: 'nothing' is not an experiment")

@@ -99,10 +99,10 @@ def step(state: State, batch: Batch, key: Array, hparams: HParams, config: Confi
         return -jnp.where(alive, log_pi * (returns - state.baseline), 0.0).sum(axis=0).mean() / config.horizon
 
     value, grads = jax.value_and_grad(loss)(state.params)
-    mean_return = jnp.where(alive, returns, 0.0).sum() / alive.sum().astype(jnp.float32)
-    value, grads, mean_return, score = collectives.mean((value, grads, mean_return, scores.mean()), axis_name)
+    total, steps = jnp.where(alive, returns, 0.0).sum(), alive.sum().astype(jnp.float32)
+    value, grads, total, steps, score = collectives.mean((value, grads, total, steps, scores.mean()), axis_name)
     params, opt_state = optim.descend(optim.optimizer("adam", hparams), state.params, state.opt_state, grads)
-    baseline = optim.moving_average(state.baseline, mean_return, 0.9)
+    baseline = optim.moving_average(state.baseline, total / steps, 0.9)
     return State(state.step + 1, params, opt_state, baseline), {"loss": value, "return": score}
 
 

@@ -52,7 +52,7 @@ def test_values(text, expected):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("hparams.learning_rat=1", r"'hparams\.learning_rat' is no field.*did you mean 'hparams\.learning_rate'"),
+        ("hparams.learning_rat=1", r"'hparams\.learning_rat' is not a field.*did you mean 'hparams\.learning_rate'"),
         ("epochs=1,2", "is not a field of this experiment"),
         ("seed", r"NAME=VALUES"),
         ("hparams.beta=log:0:1:4", "bounds above 0"),

@@ -77,6 +77,10 @@ def test_a_second_fit_with_other_numbers_compiles_nothing(toys, members):
         run = jg.fit(vae, toys, config=VAE, hparams=hparams, seed=4, epochs=2, progress=False)
         assert compiled == []
         assert run.step == 10
+        with jax.default_matmul_precision("highest"):
+            jg.fit(vae, toys, config=VAE, epochs=1, progress=False)
+        assert compiled  # JAX's own settings are part of a program
+        compiled.clear()
         changed = vae.Config(image_shape=(8, 8, 1), examples=40, widths=(7,), latent_size=2, batch_size=8)
         jg.fit(vae, toys, config=changed, epochs=1, progress=False)
         assert compiled  # so the listener hears

@@ -21,6 +21,10 @@ KEPT = 8
 """Number of program sets kept in memory for reuse by later runs."""
 
 
+OPTIONS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_threefry_partitionable")
+"""JAX settings that programs are compiled with."""
+
+
 class Compiled(NamedTuple):
     """Executables for one algorithm, configuration, placement and data shape; numbers are arguments."""
 
@@ -85,10 +89,11 @@ class Programs:
     def _like(self) -> Hashable:
         """Everything that the programs depend on."""
         algorithm, block = self._algorithm, None if self.stream is None else self.stream.steps
-        leaves, structure = jax.tree.flatten((self._data, self.hparams))
+        leaves, structure = jax.tree.flatten((self._data, self.hparams, self.keys))
         shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
         functions = algorithm, algorithm.init, algorithm.step, algorithm.evaluate
-        return functions, self._config, self._log_every, block, self.placement.programs, structure, shapes
+        options = tuple(getattr(jax.config, name) for name in OPTIONS)
+        return functions, self._config, self._log_every, block, self.placement.programs, structure, shapes, options
 
     def _compile(self) -> Compiled:
         algorithm, config, (train, test), placement = self._algorithm, self._config, self._data, self.placement

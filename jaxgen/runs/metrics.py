@@ -9,15 +9,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from jaxgen.errors import warn
 from jaxgen.files import Json, write_atomically
 
 Row = Json
 
 
+def _checksum(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
 def to_line(row: Row) -> str:
     """A row as a line of the file, without the newline."""
     text = json.dumps(row)
-    return f'{text[:-1]}, "crc32": "{zlib.crc32(text.encode()):08x}"}}'
+    return f'{text[:-1]}, "crc32": "{_checksum(text)}"}}'
 
 
 def of_line(line: str) -> Row:
@@ -26,12 +31,12 @@ def of_line(line: str) -> Row:
     if not isinstance(row, dict) or not isinstance(row.get("step"), int):
         raise ValueError("no row")
     found = row.pop("crc32", None)
-    if found is not None and found != f"{zlib.crc32(json.dumps(row).encode()):08x}":
+    if found is not None and found != _checksum(json.dumps(row)):
         raise ValueError("wrong checksum")
     return row
 
 
-def read(path: Path, warn: Callable[[str], None] | None = None) -> list[Row]:
+def read(path: Path, warn: Callable[[str], None] = warn) -> list[Row]:
     """The rows of a metrics file.
 
     A half-written last line (the process was killed) is skipped; so is a damaged line, which is reported to `warn`.
@@ -43,8 +48,7 @@ def read(path: Path, warn: Callable[[str], None] | None = None) -> list[Row]:
         try:
             rows.append(of_line(line))
         except ValueError as error:
-            if warn is not None:
-                warn(f"{path}: line {number} is damaged ({error}) and left out")
+            warn(f"{path}: line {number} is damaged ({error}) and left out")
     return rows
 
 
@@ -76,7 +80,7 @@ class MetricsLog:
         step: int,
         tensorboard: Path | None,
         earlier: Sequence[Row] = (),
-        warn: Callable[[str], None] | None = None,
+        warn: Callable[[str], None] = warn,
     ) -> None:
         self.rows: list[Row] = _kept(earlier, step)
         self._file: IO[str] | None = None

@@ -34,6 +34,12 @@ def _struct(entry: Json) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(tuple(entry["shape"]), entry["dtype"])
 
 
+def _kind(entry: Json, column: int | None) -> tuple[tuple[int, ...], str]:
+    """Shape and type of a stored array, or of one column of it."""
+    shape = tuple(entry["shape"])
+    return (shape if column is None else shape[:-1]), entry["dtype"]
+
+
 def _sealed(manifest: Json) -> Json:
     """A manifest with its format and its own SHA-256."""
     manifest = {**manifest, "format": renamed.FORMAT}
@@ -179,15 +185,8 @@ class Checkpoints:
         _check_seal(record)
         like, entries = structure(record), record["arrays"]
         wanted = named_leaves(like)
-        stored = {renamed.array(name): name for name in entries}
-        kinds = {new: (tuple(entries[old]["shape"]), entries[old]["dtype"]) for new, old in stored.items()}
-        sums: list[str] = []
-        if "sums" in kinds and "sums" not in wanted:
-            shape, kind = kinds["sums"]
-            sums = renamed.parts_of_sums(wanted, shape[-1])
-        if sums:
-            del kinds["sums"]
-            kinds |= dict.fromkeys([name for name in sums if name in wanted], (shape[:-1], kind))
+        places = renamed.places({name: entry["shape"] for name, entry in entries.items()}, wanted)
+        kinds = {name: _kind(entries[stored], column) for name, (stored, column) in places.items()}
         for name in sorted(wanted.keys() | kinds.keys()):
             now = (wanted[name].shape, str(wanted[name].dtype)) if name in wanted else None
             if kinds.get(name) != now:
@@ -195,15 +194,18 @@ class Checkpoints:
                     f"checkpoint {self._directory / str(step)} does not fit this version of the code: {name} is "
                     f"{kinds.get(name)}, expected {now}; start a run under a new name"
                 )
-        structure_of: Json = {stored[name]: leaf for name, leaf in wanted.items() if name not in sums}
-        if sums:
-            structure_of["sums"] = np.zeros(entries["sums"]["shape"], entries["sums"]["dtype"])
+        structure_of = {
+            stored: wanted[name] if column is None else np.zeros(entries[stored]["shape"], entries[stored]["dtype"])
+            for name, (stored, column) in places.items()
+        }
         arrays = self._manager.restore(step, args=args.Composite(arrays=args.StandardRestore(structure_of)))["arrays"]
         for name, leaf in arrays.items():
             if _entry(np.asarray(leaf)) != entries[name]:
                 raise OSError(f"array {name} does not have the SHA-256 of its manifest")
-        found = {name: arrays[old] for name, old in stored.items()}
-        found |= {name: np.asarray(arrays["sums"])[..., i] for i, name in enumerate(sums)}
+        found = {
+            name: arrays[stored] if column is None else np.asarray(arrays[stored])[..., column]
+            for name, (stored, column) in places.items()
+        }
         return jax.tree.unflatten(jax.tree.structure(like), [found[name] for name in wanted]), record
 
     def _set_aside(self, step: int, error: Exception) -> None:

@@ -3,7 +3,7 @@
 Format 0 (revision 5cec9fb and before) has no format number, British spellings, and a few different names.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,15 +62,21 @@ def array(name: str) -> str:
     return name
 
 
-def parts_of_sums(wanted: Collection[str], count: int) -> list[str]:
-    """Format 1 names of the `count` metric sums that format 0 keeps in one array, in its order; empty if they differ.
+def places(shapes: Mapping[str, Sequence[int]], wanted: Collection[str]) -> dict[str, tuple[str, int | None]]:
+    """Current name of each stored array: the name it is stored under, and its column there (None: the whole array).
 
-    VAEs of gray pixels had one more metric in format 0.
+    Format 0 keeps the metric sums in one array, ordered by name; VAEs of gray pixels had one more metric then.
     """
-    names = [name for name in wanted if name.startswith("sums.")]
-    if count == len(names) + 1:
-        names.append("sums.bits_per_dimension")
-    return sorted(names) if count == len(names) else []
+    found: dict[str, tuple[str, int | None]] = {array(name): (name, None) for name in shapes}
+    sums = sorted(name for name in wanted if name.startswith("sums."))
+    if "sums" in shapes and sums:
+        columns = shapes["sums"][-1]
+        if columns == len(sums) + 1:
+            sums = sorted([*sums, "sums.bits_per_dimension"])
+        if columns == len(sums):
+            del found["sums"]
+            found |= {name: ("sums", column) for column, name in enumerate(sums) if name in wanted}
+    return found
 
 
 def _translated(value: Any) -> Any:

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import shutil
@@ -113,15 +114,38 @@ def drop_manifest(folder):
     shutil.rmtree(folder / "manifest")
 
 
-def lie_in_manifest(folder):
-    """One array's hash is another: the case of bits flipped where the file format does not notice."""
+def change_manifest(folder, change, seal):
     path = next(p for p in (folder / "manifest").rglob("*") if p.is_file() and b"sha256" in p.read_bytes())
     record = json.loads(path.read_text())
-    record["arrays"]["w"]["sha256"] = "0" * 64
+    change(record)
+    if seal:
+        del record["sha256"]
+        text = json.dumps(record, sort_keys=True)
+        record["sha256"] = hashlib.sha256(text.encode()).hexdigest()
     path.write_text(json.dumps(record))
 
 
-@pytest.mark.parametrize("damage", [make_empty, truncate_all, flip_all_arrays, drop_manifest, lie_in_manifest])
+def lie_in_manifest(folder):
+    """One array's hash is another: the case of bits flipped where the file format does not notice."""
+    change_manifest(folder, lambda record: record["arrays"]["w"].update(sha256="0" * 64), seal=True)
+
+
+def flip_a_name_in_manifest(folder):
+    """Without the manifest's own hash, this would pass for another version of the code."""
+    change_manifest(folder, lambda record: record["arrays"].update(v=record["arrays"].pop("w")), seal=False)
+
+
+def flip_a_number_in_manifest(folder):
+    change_manifest(folder, lambda record: record["meta"].update(seconds=0.2), seal=False)
+
+
+DAMAGES = (
+    *(make_empty, truncate_all, flip_all_arrays, drop_manifest),
+    *(lie_in_manifest, flip_a_name_in_manifest, flip_a_number_in_manifest),
+)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_newest_step_falls_back_and_says_so(three, damage, capsys):
     damage(three / "3")
     step, got, _ = restored(three)

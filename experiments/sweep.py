@@ -75,9 +75,7 @@ def main() -> None:
     parsed = [axes.parse(text, known, settings.draws, settings.draw_seed) for text in settings.axis]
     count = len(axes.points(parsed, settings.zip))
     devices.place(chosen.settings.run.cpu_devices, min(count, settings.group_size or count))
-    _, _, planned, wanted = api.prepare(
-        chosen, parsed, settings.zip, settings.metric, settings.maximize, settings.group_size
-    )
+    planned, wanted = api.prepare(chosen, parsed, settings.zip, settings.metric, settings.maximize, settings.group_size)
     print(plan.describe(parsed, planned))
     if settings.dry_run:
         return

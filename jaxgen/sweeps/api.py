@@ -36,19 +36,13 @@ def linear(first: float, last: float, count: int) -> Values:
     return Values(tuple(float(f"{value:.6g}") for value in np.linspace(first, last, count)))
 
 
-class Prepared(NamedTuple):
-    """A checked sweep, ready to run."""
-
-    experiment: Chosen
-    axes: list[Axis]
-    groups: list[plan.Group]
-    objective: Objective
-
-
 def prepare(
     chosen: Chosen, axes: Sequence[Axis], zipped: bool, metric: str | None, maximize: bool, group_size: int
-) -> Prepared:
-    """Check the axes' values and group all their combinations; `group_size` 0: as large as memory allows."""
+) -> tuple[list[plan.Group], Objective]:
+    """Groups of all combinations of the axes' checked values, and the metric they are compared by.
+
+    `group_size` 0: as large as memory allows.
+    """
     members = points(axes, zipped)
     plan.check(chosen, members)
     by = objective.of(chosen, *probe.configured(chosen, plan.static_of(members[0])), metric, maximize)
@@ -59,7 +53,7 @@ def prepare(
         config, data = probe.configured(chosen, static)
         return probe.largest_group(probe.member_bytes(chosen.algorithm, config, chosen.settings.hparams, data))
 
-    return Prepared(chosen, list(axes), plan.groups(members, largest), by)
+    return plan.groups(members, largest), by
 
 
 class Sweep:
@@ -111,7 +105,7 @@ def sweep(
     chosen = choose(experiment, settings or experiment.settings(preset))
     known = fields.hints(chosen.settings)
     parsed = [_axis(name, values, known) for name, values in axes.items()]
-    _, _, planned, by = prepare(chosen, parsed, zipped, metric, maximize, group_size)
+    planned, by = prepare(chosen, parsed, zipped, metric, maximize, group_size)
     place = Path(directory) if directory is not None else Path(tempfile.mkdtemp(prefix="jaxgen-sweep-"))
     run = {"run.root": place.parent, "run.name": place.name}
     chosen = chosen._replace(settings=fields.replace(chosen.settings, run))
@@ -122,16 +116,22 @@ def sweep(
     return Sweep(rows, planned, opened, by)
 
 
+_NUMBERS: dict[Any, tuple[Any, str]] = {
+    int: (int | np.integer, "an integer"),
+    float: (int | np.integer | float | np.floating, "a number"),
+}
+"""Types that the values of a numeric field may have."""
+
+
 def _axis(name: str, values: Any, known: Mapping[str, Any]) -> Axis:
     found = values if isinstance(values, Values) else Values(tuple(_listed(values)))
     name = fields.find(name, known)
     if not found.values:
         refuse(name, values, "at least one value")
+    allowed, described = _NUMBERS.get(known[name], (object, ""))
     for value in found.values:
-        kind = known[name]
-        sound = isinstance(value, int) or (kind is float and isinstance(value, float | np.floating | np.integer))
-        if kind in (int, float) and not (sound or isinstance(value, np.integer)):
-            refuse(name, value, "a number" if kind is float else "an integer")
+        if not isinstance(value, allowed):
+            refuse(name, value, described)
     return Axis(name, found.values, found.log, False)
 
 

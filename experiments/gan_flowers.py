@@ -9,6 +9,8 @@ The chapter's own run had dropout off: `--config.dropout 0`. It also trained on 
 See the README for losses and training time.
 """
 
+from dataclasses import replace
+
 from jaxgen import report
 from jaxgen.algorithms import gan
 from jaxgen.data import DataSettings
@@ -41,25 +43,20 @@ BETTER = Settings(
     RunSettings(epochs=30, draw_every=1),
     PETALS,
 )
+FAST = Optimizer(learning_rate=1e-3, b1=0.0, b2=0.9)
 QUICK = Settings(
-    gan.Config(
+    replace(
+        BETTER.config,
         image_shape=(40, 40, 3),
         net="small",
         generator_widths=(64, 32),
         discriminator_widths=(32, 64),
-        loss="hinge",
-        spectral_norm=True,
-        ema=True,
+        augment=(),
         classes=5,
-        optimizer="adam",
-        batch_size=32,
     ),
-    gan.HParams(
-        generator=Optimizer(learning_rate=1e-3, b1=0.0, b2=0.9),
-        discriminator=Optimizer(learning_rate=1e-3, b1=0.0, b2=0.9),
-    ),
+    gan.HParams(generator=FAST, discriminator=FAST),
     RunSettings(epochs=12, draw_every=1),
-    DataSettings("petals", size=40, train_on_all=True),
+    replace(PETALS, size=40),
 )
 EXPERIMENT = Experiment(
     "gan_flowers",

@@ -8,6 +8,8 @@
 See the README for losses, sample quality and training time.
 """
 
+from dataclasses import replace
+
 from jaxgen import report
 from jaxgen.algorithms import gan
 from jaxgen.data import DataSettings
@@ -26,22 +28,11 @@ BETTER = Settings(
     RunSettings(epochs=10, draw_every=1),
     DataSettings("mnist"),
 )
-QUICK = Settings(
-    gan.Config(
-        penalty="r1",
-        penalty_every=4,
-        ema=True,
-        optimizer="adam",
-        batch_size=64,
-        classes=10,
-    ),
-    gan.HParams(
-        generator=Optimizer(learning_rate=1e-3, b1=0.5, b2=0.99),
-        discriminator=Optimizer(learning_rate=1e-3, b1=0.5, b2=0.99),
-        penalty=1.0,
-    ),
-    RunSettings(epochs=150, draw_every=15, evaluate_every=15),
-    DataSettings("digits"),
+QUICK = replace(
+    BETTER,
+    config=replace(BETTER.config, net="dense", classes=10),
+    run=RunSettings(epochs=150, draw_every=15, evaluate_every=15),
+    data=DataSettings("digits"),
 )
 EXPERIMENT = Experiment(
     "gan_mnist",

@@ -158,7 +158,7 @@ def seeds_differ(case: Case) -> None:
 
 
 def one_trace_serves_all_hyperparameters(case: Case) -> None:
-    """New hyperparameters, keys and batches do not recompile."""
+    """New hyperparameters do not recompile."""
     traces = 0
 
     def counted(state: Tree, batch: Tree, key: jax.Array, hparams: Tree) -> Any:

@@ -52,7 +52,7 @@ PRESETS = {
     "chapter": CHAPTER,
     "chapter-effective": replace(CHAPTER, hparams=replace(CHAPTER.hparams, beta=3 * 0.0004)),
 }
-EXPERIMENT = Experiment("vae_flowers", vae, PRESETS, figures=report.vae.draw, pictures=("flowers.png",))
+EXPERIMENT = Experiment("vae_flowers", vae, PRESETS, figures=report.vae.draw, pictures=("reconstructions.png",))
 
 
 if __name__ == "__main__":

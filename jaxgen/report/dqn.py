@@ -74,7 +74,7 @@ def _draw_values(snapshot: Snapshot) -> None:
     grid = np.stack([still, still, np.deg2rad(angles).ravel(), velocities.ravel()], axis=1)
     values = jax.jit(partial(dqn.values, config=snapshot.config))(snapshot.state.params, jnp.asarray(grid, jnp.float32))
     q = np.asarray(values).reshape(GRID, GRID, -1)
-    maps = {"value of the situation": q.max(axis=-1), "right better than left by": q[..., 1] - q[..., 0]}
+    maps = {"value of the better action": q.max(axis=-1), "value of right minus value of left": q[..., 1] - q[..., 0]}
     names = "angle of the pole, degrees", "angular velocity, radians per second"
     figures.surfaces(
         snapshot.directory / "values.png",

@@ -1,5 +1,6 @@
 """Figures as PNG files: arrays in, pictures out. Matplotlib is imported on first use and needs no display."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,14 @@ def _figure(width: float, height: float) -> Any:
 
 
 def _save(figure: Any, path: Path) -> None:
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # once a letter; it is drawn as a box
         figure.savefig(temporary, dpi=120)
+
+
+def _plain(text: str) -> str:
+    """Text in which Matplotlib sees no mathematics."""
+    return text.replace("$", r"\$")
 
 
 def _show(axes: Any, image: np.ndarray) -> None:
@@ -43,7 +50,7 @@ def image_rows(path: Path, rows: dict[str, np.ndarray], titles: Sequence[str] = 
             _show(axes, np.asarray(image))
         line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
     for axes, title in zip(grid[0], titles, strict=False):
-        axes.set_title(title, fontsize=8)
+        axes.set_title(_plain(title), fontsize=8)
     _save(figure, path)
 
 
@@ -91,7 +98,7 @@ def code_scatter(path: Path, codes: np.ndarray, labels: np.ndarray, class_names:
     if (labels < 0).any():
         shown["unlabeled"] = UNLABELED
     for name, color in shown.items():
-        axes.scatter([], [], s=20, c=color, label=name)
+        axes.scatter([], [], s=20, c=color, label=_plain(name))
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     axes.set(xlabel=f"{axis} 1", ylabel=f"{axis} 2", title=f"Test images in the code plane ({len(codes):,})")
     _save(figure, path)

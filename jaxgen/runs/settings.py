@@ -199,17 +199,18 @@ def _typed(hint: Any, value: Any) -> Any:
     return tuple(value) if get_origin(hint) is tuple else value
 
 
-def _flat(tree: Json, prefix: str = "") -> Json:
-    flat: Json = {}
+def flat(tree: Json, prefix: str = "") -> Json:
+    """Nested settings by their full names."""
+    found: Json = {}
     for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
 
 
 def differences(saved: Json, new: Json) -> list[str]:
     """`field: saved -> new` for each setting that would change the run; more epochs do not count."""
-    wanted = _flat(new)
-    old = wanted | _DEFAULTS | _flat(saved)  # settings missing from the record have their defaults
+    wanted = flat(new)
+    old = wanted | _DEFAULTS | flat(saved)  # settings missing from the record have their defaults
     if wanted.get("run.epochs", 0) >= old.get("run.epochs", 0):
         wanted["run.epochs"] = old.get("run.epochs")
     names = sorted((old.keys() | wanted.keys()) - {*FREE, "run.name"})

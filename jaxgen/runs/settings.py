@@ -90,12 +90,18 @@ class Settings(Generic[C, H]):
     """Name of the preset these settings started from."""
 
 
+MOST_DEVICES = 256
+"""Virtual CPU devices; each takes time to make."""
+
+
 def validate(run: RunSettings) -> None:
     """Refuse out-of-range run settings."""
     for name in ("epochs", "seeds", "evaluate_every", "keep", "processes", "heartbeat_timeout"):
         check_at_least(f"run.{name}", getattr(run, name), 1)
     if run.cpu_devices is not None:
         check_at_least("run.cpu_devices", run.cpu_devices, 0)
+        if run.cpu_devices > MOST_DEVICES:
+            refuse("run.cpu_devices", run.cpu_devices, f"at most {MOST_DEVICES}")
     if run.devices != 1 and run.seeds > 1:
         refuse("run.devices", run.devices, "1 with many run.seeds: these are spread over all devices already")
     _validate_processes(run)

@@ -71,7 +71,7 @@ class Memory:
         return places, total
 
     def data(self, places: Mapping[str, int], precision: Precision) -> tuple[str, list[list[Any]]]:
-        """What is stored, as base64, and for each part: bytes of an entry, place, entries, whether to widen it."""
+        """Stored arrays as base64, and for each: bytes of an entry, place, entries, whether to widen it."""
         data, parts = [], []
         for buffer, array in self.stored.values():
             flat = np.ascontiguousarray(array).reshape(-1)

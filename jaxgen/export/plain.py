@@ -89,7 +89,7 @@ def trace(name: str, function: Callable[..., Any], weights: Any, inputs: Mapping
 
     `inputs` are arrays or `jax.ShapeDtypeStruct`s by name, of the sizes that the program will have.
     """
-    leaves = {_path(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(weights)}
+    leaves = {_path(path) or "weights": leaf for path, leaf in jax.tree_util.tree_leaves_with_path(weights)}
     structure = jax.tree.structure(weights)
 
     def flat(arrays: list[Any], *arguments: Any) -> Any:

@@ -50,6 +50,12 @@ def functions(algorithm: Algorithm, state: Any, hparams: Any, config: Any, batch
     return _KNOWN[name](state, hparams, config, batch)
 
 
+def named(weights: Tree) -> dict[str, Any]:
+    """The leaves of a tree of weights by their paths, as files and scripts name them."""
+    leaves = jax.tree_util.tree_leaves_with_path(weights)
+    return {plain.path_name(path) or "weights": leaf for path, leaf in leaves}
+
+
 def programs(algorithm: Algorithm, state: Any, hparams: Any, config: Any) -> list[plain.Program]:
     """The functions as plain programs for a batch of one."""
     found = functions(algorithm, state, hparams, config)

@@ -89,7 +89,7 @@ def trace(name: str, function: Callable[..., Any], weights: Any, inputs: Mapping
 
     `inputs` are arrays or `jax.ShapeDtypeStruct`s by name, of the sizes that the program will have.
     """
-    leaves = {_path(path) or "weights": leaf for path, leaf in jax.tree_util.tree_leaves_with_path(weights)}
+    leaves = {path_name(path) or "weights": leaf for path, leaf in jax.tree_util.tree_leaves_with_path(weights)}
     structure = jax.tree.structure(weights)
 
     def flat(arrays: list[Any], *arguments: Any) -> Any:
@@ -101,11 +101,12 @@ def trace(name: str, function: Callable[..., Any], weights: Any, inputs: Mapping
     tracer = _Tracer()
     results = tracer.closed(closed, [*parameters, *of_inputs])
     named = jax.tree_util.tree_leaves_with_path(shape)
-    outputs = {_path(path) or "output": result for (path, _), result in zip(named, results, strict=True)}
+    outputs = {path_name(path) or "output": result for (path, _), result in zip(named, results, strict=True)}
     return _program(name, tuple(of_inputs), outputs, tracer.equations)
 
 
-def _path(path: Any) -> str:
+def path_name(path: Any) -> str:
+    """A leaf's path in its tree, as `decoder/Dense_0/kernel`."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 

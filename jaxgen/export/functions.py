@@ -42,12 +42,17 @@ class Function(NamedTuple):
 def functions(algorithm: Algorithm, state: Any, hparams: Any, config: Any, batch: Any = 1) -> dict[str, Function]:
     """The functions of a trained state by name, for batches of `batch`."""
     name = contract.name_of(algorithm)
-    if name not in _KNOWN:
+    if not is_known(algorithm):
         raise UserError(
             f"{name} has no functions that are known here: trace its own with jaxgen.export.plain.trace, for "
             f"{', '.join(sorted(_KNOWN))} they are"
         )
     return _KNOWN[name](state, hparams, config, batch)
+
+
+def is_known(algorithm: Algorithm) -> bool:
+    """Whether `functions` knows the algorithm."""
+    return contract.name_of(algorithm) in _KNOWN
 
 
 def named(weights: Tree) -> dict[str, Any]:

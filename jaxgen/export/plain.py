@@ -258,6 +258,12 @@ def _squared(tracer: _Tracer, inputs: list[Value], outputs: list[Value], paramet
     return tracer.add("mul", inputs * 2, outputs, {})
 
 
+def _selected(tracer: _Tracer, inputs: list[Value], outputs: list[Value], parameters: Mapping[str, Any]) -> Any:
+    which = inputs[0].constant
+    known = which is not None and not inputs[0].is_parameter and which.size > 0 and (which == which.flat[0]).all()
+    return [inputs[1 + int(which.flat[0])]] if known else None  # type: ignore[union-attr]
+
+
 def _converted(tracer: _Tracer, inputs: list[Value], outputs: list[Value], parameters: Mapping[str, Any]) -> Any:
     return inputs if inputs[0].dtype == outputs[0].dtype else None
 
@@ -296,6 +302,7 @@ _REWRITTEN: dict[str, Rewrite] = {
     "gather": _picked("gather", (0,)),
     "reshape": _reshaped,
     "scatter": _picked("scatter", (0, 2)),
+    "select_n": _selected,
     "split": _split,
     "square": _squared,
     "squeeze": _squeezed,

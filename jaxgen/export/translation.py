@@ -85,7 +85,7 @@ class Function:
             return self.known[value]
         array = value.constant
         assert array is not None
-        if not value.is_parameter and array.size and (array == array.flat[0]).all():
+        if not value.is_parameter and array.tobytes() == array.reshape(-1)[:1].tobytes() * array.size:
             return Number(array.flat[0], value.dtype)
         key = (
             value.name

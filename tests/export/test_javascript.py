@@ -361,6 +361,11 @@ def test_the_script_describes_its_functions():
     ]
 
 
+def test_constants_with_nan():
+    constant = np.array([np.nan, 1, np.nan], np.float32)
+    check(lambda _, x: (x + constant, x * constant, x - np.full(3, np.nan, np.float32)), floats(3))
+
+
 def test_an_expression_used_twice_is_computed_once():
     program = plain.trace("f", lambda _, x: jax.nn.silu(jnp.exp(x)) + 1, {}, {"x": floats(5)})
     script = javascript.write([program])

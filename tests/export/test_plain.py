@@ -97,6 +97,11 @@ def test_a_known_branch_is_taken():
     assert program.primitives == ("sin",)
 
 
+def test_a_known_choice_is_made():
+    program = plain.trace("f", lambda _, x: jnp.where(jnp.full(5, True), jnp.sin(x), jnp.nan), {}, {"x": floats(5)})
+    assert program.primitives == ("sin",)
+
+
 def test_an_operation_without_a_default_is_refused():
     def function(_, x):
         return lax.platform_dependent(x, cpu=jnp.sin, cuda=jnp.cos)

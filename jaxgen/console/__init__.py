@@ -3,6 +3,7 @@
 doctor   the installed JAX                    runs     `runs`, `show`, `compare`: tables of runs
 model    `sample`, `play`, `evaluate`: a trained model at work
 doors    `fit`, `sweep`, `search`: the experiments, also without a clone
+share    `export`: a run's model as a directory for others
 """
 
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 import tyro
 
 import jaxgen.launch.early  # noqa: F401 Ctrl-C while the rest is imported
-from jaxgen.console import doors, model, runs
+from jaxgen.console import doors, model, runs, share
 from jaxgen.console.doctor import Doctor
 
 COMMANDS: dict[str, Any] = {
@@ -25,6 +26,7 @@ COMMANDS: dict[str, Any] = {
     "sample": model.Sample,
     "play": model.Play,
     "evaluate": model.Evaluate,
+    "export": share.Export,
     "doctor": Doctor,
 }
 PROSE = "Generative models and reinforcement learning in JAX: train, look at, compare and use runs."

@@ -12,8 +12,6 @@ import tyro
 from jaxgen.errors import SettingError, UserError, check_choice
 
 DOORS = ("fit", "sweep", "search")
-HELPERS = ("benchmark", "evaluate_gan", "evaluate_vae", "export_samples", "search", "sweep", "train_features")
-"""Scripts that are no experiment."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ def folder() -> Path:
 
 def experiments() -> list[str]:
     """Names of the experiments."""
-    return sorted(path.stem for path in folder().glob("*.py") if path.stem not in HELPERS and path.stem[0] != "_")
+    return sorted(path.stem for path in folder().glob("*.py") if "\nEXPERIMENT = " in path.read_text(encoding="utf-8"))
 
 
 def script_of(name: str) -> Path:

@@ -26,7 +26,7 @@ from jaxgen import contract
 from jaxgen.errors import UserError
 from jaxgen.export import card, programs
 from jaxgen.export.functions import functions, is_known, named
-from jaxgen.files import Json, read_json
+from jaxgen.files import Json, read_json, read_json_list
 from jaxgen.runs import settings as settings_lib
 from jaxgen.runs.directory import read_record
 from jaxgen.runs.run import Run
@@ -198,7 +198,7 @@ def _session(run: Run) -> Json:
     """How the run was made: its last session, as recorded."""
     if run.directory is None or not (run.directory / "sessions.json").exists():
         return {}
-    sessions = read_json(run.directory / "sessions.json")
+    sessions = read_json_list(run.directory / "sessions.json")
     return dict(sessions[-1]) if sessions else {}
 
 

@@ -15,6 +15,7 @@ from jaxgen import console
 from jaxgen.algorithms import dqn, gan, vae
 from jaxgen.console import doors
 from jaxgen.data.dataset import Dataset, Split
+from jaxgen.export.pretrained import read
 from jaxgen.runs import listing
 from jaxgen.runs import lock as lock_lib
 from jaxgen.runs.fit import fit
@@ -166,6 +167,21 @@ def test_an_earlier_checkpoint(runs):
     assert run.at(10).metrics["test/loss"].steps[-1] == 10
 
 
+def test_a_model_for_others(runs, jaxgen, tmp_path):
+    code, out, err = jaxgen("export", runs / "one", "--to", "out", "--precision", "float16")
+    assert code == 0, err
+    files = ["README.md", "samples.png", "settings.json", "weights.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == files
+    assert all(name in out for name in files)
+    model = read(tmp_path / "out")
+    images = np.asarray(model.sample(jax.random.key(0), 5))
+    np.testing.assert_allclose(images, np.asarray(load(runs / "one").sample(jax.random.key(0), 5)), atol=2e-3)
+    code, _, err = jaxgen("export", runs / "one", "--to", "out")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "is not an empty directory" in err
+    assert jaxgen("export", runs / "two", "--to", "second", "--member", 1)[0] == 0
+
+
 def test_an_episode(runs, jaxgen, tmp_path):
     code, out, _ = jaxgen("play", runs / "dqn")
     assert code == 0
@@ -212,11 +228,9 @@ def test_wrong_words_are_one_line(runs, jaxgen, words, said):
 
 
 def test_the_experiments_have_doors():
-    found = doors.experiments()
-    assert {"ae_mnist", "vae_mnist", "gan_flowers", "dqn_cartpole"} <= set(found)
-    assert not set(found) & set(doors.HELPERS)
-    for name in found:
-        assert "EXPERIMENT = Experiment(" in doors.script_of(name).read_text(encoding="utf-8")
+    known = ["ae_mnist", "conv_ae_mnist", "dqn_cartpole", "gan_flowers", "gan_mnist", "iwae_mnist"]
+    assert doors.experiments() == [*known, "vae_flowers", "vae_mnist"]
+    assert doors.script_of("vae_mnist") == ROOT / "experiments" / "vae_mnist.py"
 
 
 def test_the_wheel_holds_every_package_and_the_experiments():

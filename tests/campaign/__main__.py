@@ -132,7 +132,10 @@ def main() -> None:
             shutil.rmtree(work, ignore_errors=True)
     print(f"\n{table.text()}\n\n{len(table.failures())} failures")
     if options.json:
-        rows = [{"kind": kind, "number": number, "seed": options.seed, **result._asdict()} for kind, number, result in table.cases]
+        rows = [
+            {"kind": kind, "number": number, "seed": options.seed, **result._asdict()}
+            for kind, number, result in table.cases
+        ]
         options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     sys.exit(1 if table.failures() else 0)
 

@@ -91,6 +91,7 @@ class Child:
         self.pid, self._folder, self.command, self._process = pid, folder, command, process
         self.began = time.monotonic()
         self._status: int | None = None
+        self.trained_at: float | None = None
 
     def poll(self) -> bool:
         """Whether it has ended."""
@@ -114,6 +115,14 @@ class Child:
         except (OSError, IndexError):
             return 0
 
+    def cpu(self) -> float:
+        """Seconds of computing."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        except (OSError, IndexError):
+            return 0.0
+
     def out(self) -> str:
         """Standard output so far."""
         return _text(self._folder / "out")
@@ -131,8 +140,8 @@ class Child:
         hang, stopped = "", False
         while not self.poll():
             seconds = time.monotonic() - self.began
-            if seconds > limit:
-                hang = f"still running after {limit:.0f} s"
+            if seconds > limit and (self.cpu() > limit or seconds > 3 * limit):  # the machine may be busy
+                hang = f"still running after {self.cpu():.0f} s of computing, {seconds:.0f} s in all"
             elif self.memory() > MEMORY:
                 hang = f"more than {MEMORY // 2**30} GiB of memory after {seconds:.1f} s"
             stopped = not hang and enough is not None and enough(self)

@@ -10,7 +10,22 @@ from typing import Any
 from .. import looks, server, systems, verdicts
 from ..verdicts import EQUAL, LOST, SAID, SILENT, Result
 
-SHAPES: tuple[Any, ...] = (None, [], {}, "", 0, -1, 1.5, True, [None], {"a": {"b": []}}, "x" * 300, 10**30, [[]], float("nan"))
+SHAPES: tuple[Any, ...] = (
+    None,
+    [],
+    {},
+    "",
+    0,
+    -1,
+    1.5,
+    True,
+    [None],
+    {"a": {"b": []}},
+    "x" * 300,
+    10**30,
+    [[]],
+    float("nan"),
+)
 """JSON values of other shapes than any file of ours has."""
 
 
@@ -201,7 +216,6 @@ def _loaded(kit: systems.Kit, system: str, run: Path, source: Path) -> tuple[str
 
 def loaded(run: Path) -> dict[str, Any]:
     """What `jaxgen.load` makes of a run; its one-line error, if it refuses."""
-    import jax
     import numpy as np
 
     import jaxgen

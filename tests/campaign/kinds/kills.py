@@ -46,4 +46,3 @@ def case(kit: systems.Kit, number: int, folder: Path) -> Result:
     verdict, why = verdicts.worst(verdicts.finished(done, found, whole.wanted, spoken), *faults)
     what = f"{system} {' then '.join(shown)}"
     return Result(verdict, what, why, (*[system] * len(hit), *hit), len(hit))
-

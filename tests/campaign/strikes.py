@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -110,7 +111,7 @@ def read(listing: Path) -> list[Operation]:
     return [Operation(kind, path, int(nth)) for kind, path, nth in rows]
 
 
-def phases(operations: list[Operation]) -> dict[str, list[Operation]]:
+def phases(operations: Sequence[Operation]) -> dict[str, list[Operation]]:
     """The operations of an undisturbed run, by what they interrupt."""
 
     def commits(operation: Operation) -> bool:

@@ -10,6 +10,8 @@ from typing import Any
 from .. import looks, server, systems, verdicts
 from ..verdicts import EQUAL, LOST, SAID, SILENT, Result
 
+STRIDE = 3
+"""Cases go through the targets in steps of this, so that a short campaign meets runs as well as caches."""
 SHAPES: tuple[Any, ...] = (
     None,
     [],
@@ -152,8 +154,14 @@ def pick(run: Path, rng: random.Random) -> tuple[str, Path]:
 
 def case(kit: systems.Kit, number: int, folder: Path) -> Result:
     """One damaged file of a finished or an unfinished run, then its command again, more epochs, or `jaxgen.load`."""
+    from .. import stores
+
     rng = kit.random("damage", number)
-    system = list(systems.SYSTEMS)[number % len(systems.SYSTEMS)]
+    targets = [*systems.SYSTEMS, *stores.STORES]
+    system = targets[number * STRIDE % len(targets)]
+    if system in stores.STORES:
+        verdict, what, why = stores.case(kit, system, rng, folder)
+        return Result(verdict, what, why, (system,))
     state, act = rng.choice((("finished", "again"), ("finished", "load"), ("stopped", "again"), ("stopped", "load")))
     source = stopped(kit, system) if state == "stopped" else kit.whole(system).folder
     shutil.copytree(source / "runs", folder / "runs")

@@ -85,7 +85,7 @@ def full(kit: systems.Kit, rng: random.Random, system: str, folder: Path) -> Res
 
 def simulated(kit: systems.Kit, rng: random.Random, system: str, folder: Path) -> Result:
     """ENOSPC from one operation on."""
-    phase, strike = aimed(kit.whole(system), rng, 0)
+    phase, strike = aimed(kit.whole(system).operations, rng, 0)
     strike = Strike(strike.at, 0)
     first = server.start(system, systems.args(system), folder, strike=strike).wait()
     return _rest(

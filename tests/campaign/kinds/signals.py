@@ -38,7 +38,7 @@ def case(kit: systems.Kit, number: int, folder: Path) -> Result:
     which = (signal.SIGINT, signal.SIGTERM)[number // len(systems.SYSTEMS) % 2]
     name = signal.Signals(which).name
     if rng.random() < 0.6:
-        phase, strike = aimed(whole, rng, which)
+        phase, strike = aimed(whole.operations, rng, which)
         child = server.start(system, command, folder, strike=strike)
         what = f"{system} {name} {phase}: {strike.at.kind} {strike.at.path} {strike.at.nth}"
     else:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from jaxgen.sweeps.api import log as log
     from jaxgen.sweeps.api import sweep as sweep
 
+installed.quiet()
 installed.mend()
 _PLACES = {
     "Experiment": "jaxgen.experiment",

@@ -34,6 +34,17 @@ def jaxlib_version() -> str | None:
     return found.group(1) if found else None
 
 
+def quiet() -> None:
+    """Silence XLA's error log, unless the user has chosen a level; it is read when JAX is imported.
+
+    It reports each program loaded from the compilation cache as compiled for another processor, because it counts
+    preferences of its compiler among the instructions (https://github.com/openxla/xla/issues/44565). Errors proper are
+    exceptions.
+    """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":  # JAX's own default, which child processes inherit
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+
 def mend() -> None:
     """Add the remedy to XLA_FLAGS if the installed jaxlib needs it; refuse if it is too late.
 

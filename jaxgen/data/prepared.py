@@ -47,8 +47,8 @@ def _is_version(path: Path) -> bool:
 def _default_config(base: Path) -> str:
     """The configuration TFDS recorded as the default of a set with several, else the empty string."""
     try:
-        return json.loads((base / ".config" / "metadata.json").read_text(encoding="utf-8"))["default_config_name"]
-    except (OSError, ValueError, KeyError):
+        return str(json.loads((base / ".config" / "metadata.json").read_text(encoding="utf-8"))["default_config_name"])
+    except (OSError, ValueError, KeyError, TypeError):
         return ""
 
 
@@ -65,7 +65,7 @@ def shards(folder: Path) -> dict[str, list[Path]]:
     try:
         info = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
         return {split["name"]: _shard_paths(folder, info, split) for split in info["splits"]}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise UserError(
             f"{folder}/dataset_info.json is damaged ({error!r}): copy it again, or delete {folder}"
         ) from error

@@ -65,9 +65,7 @@ def stream(name: str, data_dir: Path, size: int | None, test_fraction: float) ->
     known = mapped(*_cache_name(base, folder, files, size, test_fraction), data_dir)
     if known is not None:  # already decoded: its pages are read as needed
         return Dataset(known.name, version, rows_lib.of_arrays(known.train), known.test, known.class_names)
-    import tensorflow_datasets as tfds
-
-    builder = tfds.builder_from_directory(folder)
+    builder = _builder(folder)
     image, label = features(base, builder.info)
     decode = _decoder(image, label, 1 if builder.info.features[image].shape[-1] == 1 else 3, size)
     records, tested = _records(builder, "train"), [split for split in files if split != "train"]
@@ -105,9 +103,7 @@ def _splits(name: str, folder: Path) -> dict[str, list[Path]]:
 
 
 def _decode(name: str, folder: Path, splits: list[str], size: int | None, test_fraction: float) -> Dataset:
-    import tensorflow_datasets as tfds
-
-    builder = tfds.builder_from_directory(folder)
+    builder = _builder(folder)
     image, label = features(name, builder.info)
     channels = 1 if builder.info.features[image].shape[-1] == 1 else 3
     decode = _decoder(image, label, channels, size)
@@ -121,6 +117,17 @@ def _decode(name: str, folder: Path, splits: list[str], size: int | None, test_f
         train, test = (Split(train.images[part], train.labels[part]) for part in rows)
     version = folder.name if rest and size is None else f"{folder.name}-{content_version(train, test)}"
     return Dataset(name, version, train, test, tuple(builder.info.features[label].names))
+
+
+def _builder(folder: Path) -> Any:
+    """TFDS's reader of a prepared set."""
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.builder_from_directory(folder)
+    except Exception as error:  # JSON, protobuf and TFDS raise nearly anything for damaged files
+        reason = shorten(f"{type(error).__name__}: {error}", 120)
+        raise UserError(f"{folder} is damaged ({reason}): copy it again, or delete it") from error
 
 
 def features(name: str, info: Any) -> tuple[str, str]:

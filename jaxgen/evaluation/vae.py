@@ -21,7 +21,7 @@ from jaxgen.data.dataset import Dataset
 from jaxgen.errors import UserError
 from jaxgen.evaluation import codes, likelihood
 from jaxgen.evaluation.likelihood import mean_over_images
-from jaxgen.files import read_json, write_json
+from jaxgen.files import interpreting, read_json, write_json
 from jaxgen.losses import reconstruction
 
 VALUES = "likelihoods.json"
@@ -85,7 +85,8 @@ def read_values(run_dir: Path, conditions: dict[str, Any]) -> np.ndarray:
     for name, value in conditions.items():
         if saved.get(name) != value:
             raise UserError(f"{run_dir} was evaluated with {name} = {saved.get(name)!r}, this run with {value!r}")
-    return np.asarray(saved["negative_log_likelihoods"])
+    with interpreting(run_dir / VALUES):
+        return np.asarray(saved["negative_log_likelihoods"], np.float64)
 
 
 def evaluate(

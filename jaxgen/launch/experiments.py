@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from jaxgen.doctor import quick
 from jaxgen.engine import hosts
 from jaxgen.experiment import Experiment
-from jaxgen.files import read_json
 from jaxgen.launch import command_line, devices, processes
 from jaxgen.launch.terminal import Terminal
 from jaxgen.runs import progress
+from jaxgen.runs.directory import read_result
 from jaxgen.runs.fit import Task, execute
 from jaxgen.runs.run import Run
 from jaxgen.runs.settings import Settings
@@ -59,7 +59,8 @@ def show(experiment: Experiment, run: Run) -> None:
         again = f"run the same command with --run.name {run.directory.name}"
         print(f"stopped and saved at step {run.step}; {again}")
         return
-    result = read_json(run.directory / "result.json")
+    result = read_result(run.directory)
+    assert result is not None
     numbers = progress.describe(result)
     if run._task is None:
         print(f"{run.directory} is finished: {numbers}")

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxgen.report import figures
+
 WIDTH, HEIGHT = 480, 200
 METERS = 2.4
 """Half the track's length."""
@@ -18,8 +20,7 @@ FRAME_STEPS = 2
 def animate(path: Path, states: np.ndarray) -> None:
     """States (T, 4) of position, velocity, angle (radians from upright) and angular velocity as a real-time GIF."""
     frames = [frame(state, step * FRAME_STEPS) for step, state in enumerate(states[::FRAME_STEPS])]
-    durations = [20 * FRAME_STEPS] * (len(frames) - 1) + [1_500]
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    figures.gif(path, frames, 20 * FRAME_STEPS, 1_500)
 
 
 def frame(state: np.ndarray, step: int) -> Any:

@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxgen.errors import warn
+from jaxgen.files import replacing
+
 COLORS = ("#2ca02c", "#9467bd", "#e6c700", "#8c8c8c", "#ff7f0e", "#111111", "#d62728", "#1f3b8c", "#8c564b", "#17becf")
 """One color per class, in the spirit of the chapter's."""
 
@@ -17,7 +20,8 @@ def _figure(width: float, height: float) -> Any:
 
 
 def _save(figure: Any, path: Path) -> None:
-    figure.savefig(path, dpi=120)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)
 
 
 def _show(axes: Any, image: np.ndarray) -> None:
@@ -146,16 +150,28 @@ def as_picture(pixels: np.ndarray) -> Any:
 
 def image_sheet(path: Path, images: np.ndarray, columns: int, scale: int = 1) -> None:
     """A contact sheet, pixel for pixel (times `scale`): images (N, H, W, C) in [0, 1], row by row."""
-    as_picture(_sheet(np.asarray(images, np.float64), columns, scale)).save(path)
+    with replacing(path) as temporary:
+        as_picture(_sheet(np.asarray(images, np.float64), columns, scale)).save(temporary)
 
 
 def animation(path: Path, frames: Sequence[Path], milliseconds: int = 400) -> None:
-    """A GIF of equally sized pictures; the last stays for two seconds."""
+    """A GIF of equally sized pictures, without those that cannot be read; the last stays for two seconds."""
     from PIL import Image
 
-    pictures = [Image.open(frame).convert("RGB") for frame in frames]
-    durations = [milliseconds] * (len(pictures) - 1) + [2000]
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0)
+    pictures = []
+    for frame in frames:
+        try:
+            pictures.append(Image.open(frame).convert("RGB"))
+        except (OSError, SyntaxError, ValueError) as error:  # Pillow's errors for a damaged file
+            warn(f"{frame} is damaged and left out of {path.name} ({error})")
+    gif(path, pictures, milliseconds, 2000)
+
+
+def gif(path: Path, pictures: Sequence[Any], milliseconds: int, last: int) -> None:
+    """Pillow images as a GIF that repeats; the last one stays for `last` milliseconds."""
+    durations = [milliseconds] * (len(pictures) - 1) + [last]
+    with replacing(path) as temporary:
+        pictures[0].save(temporary, save_all=True, append_images=pictures[1:], duration=durations, loop=0)
 
 
 def bands(

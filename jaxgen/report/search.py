@@ -4,6 +4,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from jaxgen.files import replacing
+
 PLOTS = {
     "history": "plot_optimization_history",
     "importance": "plot_param_importances",
@@ -31,7 +33,8 @@ def draw(study: Any, folder: Path, metric: str) -> list[str]:
             try:
                 drawn = getattr(plots, function)(study, **options)
                 axes = drawn.flat[0] if hasattr(drawn, "flat") else drawn
-                axes.figure.savefig(folder / f"{name}.png", dpi=120, bbox_inches="tight")
+                with replacing(folder / f"{name}.png") as temporary:
+                    axes.figure.savefig(temporary, dpi=120, bbox_inches="tight")
             except (ValueError, RuntimeError) as error:  # too few finished trials, or all of one value
                 missing.append(f"no figure {name}: {str(error).splitlines()[0]}")
             plt.close("all")

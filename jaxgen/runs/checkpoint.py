@@ -6,7 +6,6 @@ is set aside as `damaged-N`, and the previous one is used.
 """
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ import numpy as np
 from jaxgen.engine import hosts
 from jaxgen.engine.loop import named_leaves
 from jaxgen.errors import UserError
-from jaxgen.files import Json
+from jaxgen.files import SEAL, Json, sealed, unsealed
 from jaxgen.runs import renamed
 
 Tree = Any
@@ -40,19 +39,10 @@ def _kind(entry: Json, column: int | None) -> tuple[tuple[int, ...], str]:
     return (shape if column is None else shape[:-1]), entry["dtype"]
 
 
-def _sealed(manifest: Json) -> Json:
-    """A manifest with its format and its own SHA-256."""
-    manifest = {**manifest, "format": renamed.FORMAT}
-    digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-    return {**manifest, "sha256": digest}
-
-
 def _check_seal(manifest: Json) -> None:
-    """Raise `OSError` for a damaged manifest; format 0 has no seal."""
-    if manifest.keys() & {"format", "sha256"}:
-        inner = {name: value for name, value in manifest.items() if name not in ("format", "sha256")}
-        if manifest != _sealed(inner):
-            raise OSError("its manifest does not have its SHA-256")
+    """Raise `ValueError` for a damaged manifest; format 0 has neither a format nor a seal."""
+    if unsealed(manifest).get("format", 0) != (renamed.FORMAT if SEAL in manifest else 0):
+        raise ValueError("its manifest has lost its seal or its format")
 
 
 def _as_recorded(record: Json) -> dict[str, jax.ShapeDtypeStruct]:
@@ -120,10 +110,10 @@ class Checkpoints:
 
         The arrays are copied before this returns, so the caller may donate them.
         """
-        if step in self._manager.all_steps():
-            return
         if score is not None and score < self.best_score:
             self.best_score, self._policy.best = score, step
+        if step in self._manager.all_steps():
+            return
         arrays = {name: np.array(leaf) for name, leaf in named_leaves(tree).items()}
         needed = sum(leaf.nbytes for leaf in arrays.values()) + 2**20
         if shutil.disk_usage(self._directory).free < needed:  # before orbax starts: its threads do not fail quietly
@@ -132,29 +122,36 @@ class Checkpoints:
             "arrays": {name: _entry(leaf) for name, leaf in arrays.items()},
             "best": {"step": self._policy.best, "score": self.best_score},
             "meta": meta,
+            "format": renamed.FORMAT,
         }
         args = self._ocp.args
-        composite = args.Composite(arrays=args.StandardSave(arrays), manifest=args.JsonSave(_sealed(manifest)))
+        composite = args.Composite(arrays=args.StandardSave(arrays), manifest=args.JsonSave(sealed(manifest)))
         try:
             self._manager.save(step, args=composite)
         except (OSError, ValueError) as error:
             raise self._cannot_write(error) from error
 
-    def restore(self, like: Tree) -> tuple[int, Tree, Json] | None:
-        """The newest valid checkpoint as (step, arrays with the structure and placement of `like`, meta), if any."""
-        return self._restore(lambda record: like)
+    def restore(self, like: Tree, before: int | None = None) -> tuple[int, Tree, Json] | None:
+        """The newest valid checkpoint as (step, arrays with the structure and placement of `like`, meta), if any.
 
-    def _restore(self, like: Callable[[Json], Tree]) -> tuple[int, Tree, Json] | None:
+        With `before`, the newest of an earlier step.
+        """
+        return self._restore(lambda record: like, before)
+
+    def _restore(self, like: Callable[[Json], Tree], before: int | None = None) -> tuple[int, Tree, Json] | None:
         for step in sorted(self._manager.all_steps(), reverse=True):
+            if before is not None and step >= before:
+                continue
             try:
                 tree, record = self._read(step, like)
+                best, meta = record["best"], record["meta"]
+                self._policy.best, self.best_score = best["step"], best["score"]
             except UserError:
                 raise
             except Exception as error:  # orbax may raise anything on a damaged file
                 self._set_aside(step, error)
                 continue
-            self._policy.best, self.best_score = record["best"]["step"], record["best"]["score"]
-            return step, tree, record["meta"]
+            return step, tree, meta
         return None
 
     def newest(self) -> tuple[int, dict[str, np.ndarray], Json] | None:

@@ -7,8 +7,10 @@ checkpoints/       orbax; figures/; tensorboard/ on request
 result.json        written last; marks the run as finished
 """
 
+import dataclasses
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -24,7 +26,7 @@ from jaxgen.data.dataset import Dataset
 from jaxgen.engine.loop import named_leaves
 from jaxgen.engine.members import Members
 from jaxgen.errors import SettingError, UserError, warn
-from jaxgen.files import Json, read_json, write_json
+from jaxgen.files import Json, interpreting, read_json, read_json_list, remove_left_over, write_json
 from jaxgen.runs import lock as lock_lib
 from jaxgen.runs import machine, renamed
 from jaxgen.runs import settings as settings_lib
@@ -34,8 +36,10 @@ from jaxgen.runs.settings import Settings
 class RunDirectory:
     """An open run directory; only one process holds it at a time."""
 
-    def __init__(self, path: Path, lock: lock_lib.Lock) -> None:
+    def __init__(self, path: Path, lock: lock_lib.Lock, new: bool) -> None:
         self.path = path
+        self.new = new
+        """Whether this process created it."""
         self._lock = lock
 
     @property
@@ -61,6 +65,11 @@ class RunDirectory:
     def close(self) -> None:
         """Release the directory to other processes."""
         self._lock.release()
+
+    def discard(self) -> None:
+        """Remove the directory if this process created it and nothing has been trained."""
+        if self.new and not self.checkpoints.exists() and not (self.metrics.exists() and self.metrics.stat().st_size):
+            shutil.rmtree(self.path, ignore_errors=True)
 
 
 def _lock(path: Path) -> lock_lib.Lock:
@@ -107,7 +116,7 @@ def find(identity: Identity) -> Path | None:
     """The existing run directory named by the settings, checked against them; None for a new run."""
     run = identity.settings.run
     path = None if run.name is None else run.root / run.name
-    if path is None or not path.exists():
+    if path is None or is_blank(path):
         return None
     saved = read_record(path)
     if saved["experiment"] != identity.experiment:
@@ -120,16 +129,67 @@ def find(identity: Identity) -> Path | None:
     if changed:
         raise SettingError(
             f"{path} exists with other settings ({'; '.join(changed)}); give another run.name, or continue it with "
-            f"its own: {read_json(path / 'sessions.json')[0]['command']}"
+            f"its own: {_first_command(path)}"
         )
     return path
+
+
+def is_blank(path: Path) -> bool:
+    """Whether a run may begin here: there is nothing, or only what a process leaves that ends before its settings."""
+    if not path.exists():
+        return True
+    _refuse_file(path)
+    known = {"sessions.json", "figures"}
+    return all(name.startswith(".") or name in known for name in os.listdir(path))
+
+
+def _refuse_file(path: Path) -> None:
+    if not path.is_dir():
+        raise UserError(f"{path} is a file, not a run directory; give another run.name or run.root")
+
+
+def _first_command(path: Path) -> str:
+    try:
+        return str(read_json_list(path / "sessions.json")[0]["command"])
+    except (UserError, OSError, KeyError, IndexError):
+        return "the command that started it"
+
+
+def _sessions(path: Path) -> list[Json]:
+    """The sessions so far; a damaged list is set aside, for the run does not depend on it."""
+    try:
+        return read_json_list(path) if path.exists() else []
+    except UserError as error:
+        aside = path.with_name("damaged-sessions.json")
+        os.replace(path, aside)
+        warn(f"{error}; set aside as {aside}, the run goes on")
+        return []
 
 
 def read_record(path: Path) -> Json:
     """`settings.json` of a run directory, converted to the newest format."""
     if not (path / "settings.json").exists():
         raise UserError(f"{path} is not a run directory (it has no settings.json); give another run.name")
-    return renamed.record(read_json(path / "settings.json"), path)
+    with interpreting(path / "settings.json"):
+        return renamed.record(read_json(path / "settings.json"), path)
+
+
+def read_result(path: Path) -> Json | None:
+    """`result.json` of a run directory; None if there is none, or a damaged one, which can be made again."""
+    file = path / "result.json"
+    if not file.exists():
+        return None
+    try:
+        result = read_json(file)
+        with interpreting(file):
+            kinds = {"epochs": int, "step": int, "train_seconds": float, "compile_seconds": float}
+            wrong = [name for name, kind in kinds.items() if not isinstance(result[name], kind | int)]
+            if wrong:
+                raise ValueError(f"{wrong[0]} is {result[wrong[0]]!r}")
+    except UserError as error:
+        warn(f"{error}; its command writes it again")
+        return None
+    return result
 
 
 def check_prolonged(path: Path, hparams: Json, saved: Json) -> None:
@@ -146,6 +206,9 @@ def check_prolonged(path: Path, hparams: Json, saved: Json) -> None:
 
 def create(experiment: str, run: settings_lib.RunSettings) -> Path:
     """The folder `run.name`, created if missing; without a name, a new folder named by the experiment and a number."""
+    for folder in (run.root, *run.root.parents):
+        if folder.exists():
+            _refuse_file(folder)
     run.root.mkdir(parents=True, exist_ok=True)
     if run.name is not None:
         (run.root / run.name).mkdir(exist_ok=True)
@@ -195,12 +258,11 @@ def open_run(identity: Identity, data: Json | None, fitted: Json) -> RunDirector
     `data` describes the data set and must be unchanged; `fitted` holds the adapted configuration and the completed
     hyperparameters.
     """
-    path, run = find(identity), identity.settings.run
-    new = path is None
-    if path is None:
-        path = create(identity.experiment, run)
+    path = find(identity) or create(identity.experiment, identity.settings.run)
     lock = _lock(path)
+    new = is_blank(path)  # only the owner of the lock knows
     if not new:
+        find(identity._replace(settings=_placed(identity.settings, path)))
         saved = read_record(path)
         if not same_data(saved["data"], data):
             raise UserError(f"{path} was trained on {saved['data']}, the data are now {data}; give another run.name")
@@ -215,14 +277,18 @@ def open_run(identity: Identity, data: Json | None, fitted: Json) -> RunDirector
     }
     if identity.members is not None:
         record["members"] = describe_members(identity.members)
-    sessions_file = path / "sessions.json"
-    sessions = read_json(sessions_file) if sessions_file.exists() else []
+    remove_left_over(path)
+    sessions = _sessions(path / "sessions.json")
     session = _session(identity.algorithm.TRAITS.packages)
     if sessions and (path / "checkpoints").exists():
         warning = machine.warning(sessions[-1], session)
         if warning:
             warn(f"{path} continues: {warning}")
-    write_json(sessions_file, [*sessions, session])
+    write_json(path / "sessions.json", [*sessions, session])
     write_json(path / "settings.json", record)
     os.makedirs(path / "figures", exist_ok=True)
-    return RunDirectory(path, lock)
+    return RunDirectory(path, lock, new)
+
+
+def _placed(settings: Settings, path: Path) -> Settings:
+    return dataclasses.replace(settings, run=dataclasses.replace(settings.run, name=path.name, root=path.parent))

@@ -18,12 +18,13 @@ from jaxgen.engine import hosts, loop, parallel, placements
 from jaxgen.engine import members as members_lib
 from jaxgen.engine.members import Members
 from jaxgen.errors import UserError, refuse
-from jaxgen.files import Json, read_json, write_json
+from jaxgen.files import Json, write_json
 from jaxgen.runs import directory as run_directory
 from jaxgen.runs import session as session_lib
 from jaxgen.runs import settings as settings_lib
 from jaxgen.runs.checkpoint import Checkpoints
 from jaxgen.runs.directory import Identity
+from jaxgen.runs.guard import NonFiniteError
 from jaxgen.runs.metrics import MetricsLog, Row
 from jaxgen.runs.run import Run
 from jaxgen.runs.session import Draw, Job, OnEvaluation, Outcome, Session, Watcher
@@ -112,6 +113,12 @@ def execute(task: Task) -> Run:
         outcome = Session(job).run()
         if files is not None and outcome.status != "stopped":
             _finish(task, files, outcome)
+    except NonFiniteError:
+        raise
+    except BaseException:
+        if files is not None:
+            files.discard()
+        raise
     finally:
         if files is not None:
             files.close()
@@ -120,10 +127,8 @@ def execute(task: Task) -> Run:
 
 def is_finished(path: Path, epochs: int) -> bool:
     """Whether a run has its result and figures for at least `epochs` epochs."""
-    if not (path / "result.json").exists():
-        return False
-    result = read_json(path / "result.json")
-    return bool(result["epochs"] >= epochs and result.get("drawn", True))
+    result = run_directory.read_result(path)
+    return result is not None and bool(result["epochs"] >= epochs and result.get("drawn", True))
 
 
 def adapted(algorithm: Algorithm, config: Any, dataset: Dataset) -> Any:
@@ -147,16 +152,14 @@ def _earlier(start: Run | None) -> tuple[int, loop.Carry, float, list[Any]] | No
 
 
 def _finish(task: Task, files: run_directory.RunDirectory, outcome: Outcome) -> None:
-    """Write results, then figures: a figure that cannot be drawn is a warning and costs nothing else."""
+    """Write results, then figures, which the next start draws again if they fail."""
     snapshot = outcome.snapshot("")
     result = _result(outcome.rows, task.settings.run.epochs, outcome)
     if task.summarize is not None:
         result |= task.summarize(snapshot, result)
     write_json(files.result, {**result, "drawn": False})
-    if task.draw is not None:
-        files.figures.mkdir(exist_ok=True)
-        task.draw(snapshot)
-    write_json(files.result, {**result, "drawn": True})
+    if task.draw is None or session_lib.drawn(task.draw, snapshot, task.watcher):
+        write_json(files.result, {**result, "drawn": True})
 
 
 def _result(rows: list[Row], epochs: int, of: Run | Outcome) -> Json:

@@ -17,10 +17,10 @@ from jaxgen.data.rows import StreamedSplit
 from jaxgen.engine import loop
 from jaxgen.engine import members as members_lib
 from jaxgen.engine.members import Members
-from jaxgen.errors import UserError
-from jaxgen.files import Json, read_json
+from jaxgen.errors import UserError, warn
+from jaxgen.files import Json, interpreting
 from jaxgen.runs import directory as run_directory
-from jaxgen.runs import metrics, settings
+from jaxgen.runs import metrics, progress, settings
 from jaxgen.runs.checkpoint import Checkpoints
 from jaxgen.runs.run import Run, Status
 
@@ -33,20 +33,16 @@ def load(path: str | Path, *, algorithm: Algorithm | None = None) -> Run:
     """
     path = Path(path)
     record = run_directory.read_record(path)
-    algorithm = algorithm or _algorithm(path, record["algorithm"])
     plain: Json = record["settings"]
-    try:
-        config = settings.from_dict(algorithm.Config, record.get("fitted", plain)["config"])
-        hparams = settings.from_dict(algorithm.HParams, record.get("fitted", plain)["hparams"])
-        data = settings.from_dict(data_lib.DataSettings, plain["data"]) if "data" in plain else None
-    except UserError as error:
-        raise UserError(f"{path} is a run of {record['experiment']} and does not fit here: {error}") from error
-    facts = _facts(record["data"])
-    if facts is not None and "fitted" not in record:
-        config = algorithm.TRAITS.adapt(config, facts)
-    members = _members(algorithm, record.get("members"))
+    with interpreting(path / "settings.json"):
+        algorithm = algorithm or _algorithm(path, record["algorithm"])
+        config, hparams, data = _settings(path, algorithm, record)
+        facts = _facts(record["data"])
+        if facts is not None and "fitted" not in record:
+            config = algorithm.TRAITS.adapt(config, facts)
+        members = _members(algorithm, record.get("members"))
     rows = metrics.read(path / "metrics.jsonl")
-    result = read_json(path / "result.json") if (path / "result.json").exists() else None
+    result = run_directory.read_result(path)
     per_epoch = _steps_per_epoch(algorithm, config, facts)
     restored = _restored(path)
     if restored is None:
@@ -55,6 +51,10 @@ def load(path: str | Path, *, algorithm: Algorithm | None = None) -> Run:
     seed = plain["run"].get("seed", 0) if members is None else members.seeds[0]
     rebuild = partial(_rebuilt, path, algorithm, config, members, seed, hparams)
     carry = rebuild(arrays)
+    intervals = settings.from_dict(settings.RunSettings, plain["run"]).intervals(per_epoch)
+    missing = progress.first_missing(rows, step, *intervals)
+    if missing is not None:
+        warn(f"{path / 'metrics.jsonl'} lacks the row of step {missing}")
     status: Status = "finished" if result is not None and step >= result["step"] else "running"
     return Run(
         algorithm=algorithm,
@@ -76,6 +76,17 @@ def load(path: str | Path, *, algorithm: Algorithm | None = None) -> Run:
         _dataset=None if data is None else partial(_data, path, data, record["data"]),
         _best=None if best is None else lambda: (best, rebuild(cast(Any, _restored(path, best))[1])),
     )
+
+
+def _settings(path: Path, algorithm: Algorithm, record: Json) -> tuple[Any, Any, data_lib.DataSettings | None]:
+    plain: Json = record["settings"]
+    fitted: Json = record.get("fitted", plain)
+    try:
+        config = settings.from_dict(algorithm.Config, fitted["config"])
+        hparams = settings.from_dict(algorithm.HParams, fitted["hparams"])
+        return config, hparams, settings.from_dict(data_lib.DataSettings, plain["data"]) if "data" in plain else None
+    except UserError as error:
+        raise UserError(f"{path} is a run of {record['experiment']} and does not fit here: {error}") from error
 
 
 def _algorithm(path: Path, name: str | None) -> Algorithm:

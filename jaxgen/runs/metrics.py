@@ -19,21 +19,30 @@ def _checksum(text: str) -> str:
     return f"{zlib.crc32(text.encode()):08x}"
 
 
+def with_checksum(row: Json) -> Json:
+    """A line's object with its checksum as the last entry."""
+    return {**row, "crc32": _checksum(json.dumps(row))}
+
+
+def without_checksum(line: Json) -> Json:
+    """The inverse; a wrong checksum raises `ValueError`. Lines of older versions have none."""
+    row = {name: value for name, value in line.items() if name != "crc32"}
+    if line.get("crc32") not in (None, _checksum(json.dumps(row))):
+        raise ValueError("wrong checksum")
+    return row
+
+
 def to_line(row: Row) -> str:
     """A row as a line of the file, without the newline."""
-    text = json.dumps(row)
-    return f'{text[:-1]}, "crc32": "{_checksum(text)}"}}'
+    return json.dumps(with_checksum(row))
 
 
 def of_line(line: str) -> Row:
-    """The row in a line; a damaged line raises `ValueError`. Lines of format 0 have no checksum."""
+    """The row in a line; a damaged line raises `ValueError`."""
     row = json.loads(line)
     if not isinstance(row, dict) or not isinstance(row.get("step"), int):
         raise ValueError("no row")
-    found = row.pop("crc32", None)
-    if found is not None and found != _checksum(json.dumps(row)):
-        raise ValueError("wrong checksum")
-    return row
+    return without_checksum(row)
 
 
 def read(path: Path, warn: Callable[[str], None] = warn) -> list[Row]:

@@ -58,6 +58,15 @@ def logged(value: np.ndarray) -> float | list[float | None]:
     return float(value) if np.ndim(value) == 0 else [float(x) if np.isfinite(x) else None for x in value]
 
 
+def first_missing(rows: Sequence[Row], step: int, log_every: int, evaluate_every: int) -> int | None:
+    """The first step up to `step` at which a row should have been logged and is not there, if any."""
+    lost = []
+    for prefix, every in (("train/", log_every), ("test/", evaluate_every)):
+        there = {row["step"] for row in rows if any(name.startswith(prefix) for name in row)}
+        lost += [due for due in range(every, step + 1, every) if due not in there][:1]
+    return min(lost, default=None)
+
+
 def of_first(row: Row) -> Row:
     """A multi-member row reduced to the first member."""
     return {name: value[0] if isinstance(value, list) else value for name, value in row.items()}
@@ -89,6 +98,15 @@ def shown(rows: Sequence[Row], names: Sequence[str]) -> dict[str, float]:
     """The newest values of these training metrics, for a progress bar."""
     last = next((row for row in reversed(rows) if any(name.startswith("train/") for name in row)), {})
     return {name: average(last[f"train/{name}"]) for name in names if f"train/{name}" in last}
+
+
+def last_health(algorithm: Algorithm, rows: Sequence[Row]) -> str | None:
+    """The algorithm's warning for the last logged evaluation, if any."""
+    for row in reversed(rows):
+        values = {name.removeprefix("test/"): value for name, value in row.items() if name.startswith("test/")}
+        if values:
+            return health(algorithm, {name: np.asarray(value, np.float32) for name, value in values.items()})
+    return None
 
 
 def health(algorithm: Algorithm, metrics: dict[str, np.ndarray]) -> str | None:

@@ -34,8 +34,7 @@ ALGORITHMS = {
 
 def record(saved: Json, path: Path) -> Json:
     """`settings.json` of any known format, converted to the newest; a newer one raises a `UserError`."""
-    parts = saved.get("settings") if isinstance(saved, dict) else None
-    if not (isinstance(parts, dict) and {"config", "hparams", "run"} <= parts.keys() and "data" in saved):
+    if not _is_record(saved):
         raise UserError(f"{path / 'settings.json'} is damaged: it is not a run record")
     number = saved.get("format", 0)
     if number == FORMAT:
@@ -52,6 +51,18 @@ def record(saved: Json, path: Path) -> Json:
             "at mid-gray: read it with the revision that its sessions.json names, or train it again"
         )
     return {**saved, "format": FORMAT, "algorithm": name, "settings": settings}
+
+
+def _is_record(saved: Json) -> bool:
+    """Whether the parts that every format has are there, and are of their types."""
+    settings, data = saved.get("settings"), saved.get("data")
+    return (
+        isinstance(saved.get("experiment"), str)
+        and isinstance(settings, dict)
+        and all(isinstance(settings.get(part), dict) for part in ("config", "hparams", "run"))
+        and "data" in saved
+        and (data is None or isinstance(data, dict))
+    )
 
 
 def array(name: str) -> str:

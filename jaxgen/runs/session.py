@@ -20,7 +20,8 @@ from jaxgen.engine.members import Members
 from jaxgen.engine.placements import Placement
 from jaxgen.engine.programs import ROWS, Programs
 from jaxgen.engine.streaming import Stream
-from jaxgen.runs import progress, signals
+from jaxgen.files import Json
+from jaxgen.runs import metrics, progress, signals
 from jaxgen.runs.checkpoint import Checkpoints
 from jaxgen.runs.directory import RunDirectory
 from jaxgen.runs.guard import Guard
@@ -109,11 +110,12 @@ def batches_of(algorithm: Algorithm, dataset: Dataset | None) -> tuple[Tree, Tre
 def plan_of(algorithm: Algorithm, config: Any, dataset: Dataset | None, run: RunSettings) -> Plan:
     """The numbers that determine a run's spans."""
     per_epoch = batches.steps_per_epoch(algorithm, batches_of(algorithm, dataset)[0], config)
+    log_every, evaluate_every = run.intervals(per_epoch)
     return Plan(
         total=run.epochs * per_epoch,
         per_epoch=per_epoch,
-        log_every=run.log_every or max(1, per_epoch // 10),
-        evaluate_every=run.evaluate_every * per_epoch,
+        log_every=log_every,
+        evaluate_every=evaluate_every,
         save_every=run.save_every * per_epoch,
         draw_every=run.draw_every * per_epoch,
         intervals=ROWS - 1,
@@ -146,7 +148,7 @@ class Session:
         self._best: tuple[int, loop.Carry] | None = None
         self._unsaved_best: tuple[int, loop.Carry, float] | None = None
         self._best_score = self._checkpoints.best_score if self._checkpoints else float("inf")
-        self.warning: str | None = None
+        self.warning = progress.last_health(job.algorithm, self.log.rows)
 
     def run(self) -> Outcome:
         """Train to the end, or until a signal or the callback stops it."""
@@ -205,13 +207,32 @@ class Session:
             step, carry, seconds, _ = self.job.start
             return step, programs.resume(self._in_order(jax.tree.map(lambda x: x.copy(), carry))), seconds
         template = self._named(programs.template(carry))
-        restored = self._checkpoints.restore(template) if self._checkpoints else None
+        restored = self._restored(template)
         sent = [0, 0] if restored is None else [1, restored[0]]
         found, step = (int(number) for number in hosts.from_first(np.array(sent, np.int32)))
         if not found:
             return 0, carry, 0.0
         carry = programs.resume(self._in_order(hosts.from_first(restored[1] if restored else template)))
         return step, carry, restored[2]["train_seconds"] if restored else 0.0
+
+    def _restored(self, template: loop.Carry) -> tuple[int, loop.Carry, Json] | None:
+        """The newest valid checkpoint with all rows up to it; if there is none, the newest valid one."""
+        if self._checkpoints is None or self.job.directory is None:
+            return None
+        newest = self._checkpoints.restore(template)
+        if newest is None:
+            return None
+        rows = metrics.read(self.job.directory.metrics, lambda message: None)
+        missing = progress.first_missing(rows, newest[0], self.plan.log_every, self.plan.evaluate_every)
+        if missing is None:
+            return newest
+        earlier = self._checkpoints.restore(template, before=missing)
+        lacking = f"{self.job.directory.metrics} lacks the row of step {missing}"
+        if earlier is None:
+            self.job.watcher.warned(f"{lacking}, and no checkpoint before it is left: the row is lost")
+            return newest
+        self.job.watcher.warned(f"{lacking}: going back to step {earlier[0]} to make it again")
+        return earlier
 
     def _named(self, carry: loop.Carry) -> loop.Carry:
         """A gathered carry with its sums by name, as it is stored."""
@@ -266,8 +287,7 @@ class Session:
     def _draw(self, folder: str) -> None:
         whole = self.job.placement.whole(self.carry)
         if self.job.directory is not None and self.job.draw is not None:
-            (self.job.directory.figures / folder).mkdir(parents=True, exist_ok=True)
-            self.job.draw(self.snapshot(folder, whole))
+            drawn(self.job.draw, self.snapshot(folder, whole), self.job.watcher)
 
     def snapshot(self, folder: str, whole: loop.Carry) -> Snapshot:
         """The run at this moment; figures go into this subfolder."""
@@ -297,6 +317,18 @@ class Session:
                 self.programs.stream.close()
             if self._checkpoints is not None:
                 self._checkpoints.close()
+
+
+def drawn(draw: Draw, snapshot: Snapshot, watcher: Watcher) -> bool:
+    """Draw a run's figures and return whether that succeeded: an error is a warning, for it must not cost the run."""
+    try:
+        snapshot.directory.mkdir(parents=True, exist_ok=True)
+        draw(snapshot)
+    except Exception as error:  # Matplotlib, Pillow and the disk raise nearly anything
+        reason = (str(error).splitlines() or [""])[0][:200]
+        watcher.warned(f"warning: figures in {snapshot.directory} are incomplete ({type(error).__name__}: {reason})")
+        return False
+    return True
 
 
 def lower_is_better(objective: Objective, value: float) -> float:

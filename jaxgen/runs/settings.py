@@ -71,6 +71,10 @@ class RunSettings:
     progress: bool = free(True)
     """Show a progress bar (in a terminal)."""
 
+    def intervals(self, per_epoch: int) -> tuple[int, int]:
+        """Steps between logged rows, and between evaluations."""
+        return self.log_every or max(1, per_epoch // 10), self.evaluate_every * per_epoch
+
 
 @dataclass(frozen=True)
 class Settings(Generic[C, H]):

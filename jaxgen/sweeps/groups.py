@@ -67,7 +67,7 @@ def run(
 
 def read(path: Path) -> Outcome:
     """A group's outcome from its directory."""
-    diverged = read_json(path / DIVERGED)["reason"] if (path / DIVERGED).exists() else None
+    diverged = str(read_json(path / DIVERGED).get("reason")) if (path / DIVERGED).exists() else None
     return Outcome(metrics.read(path / "metrics.jsonl"), diverged)
 
 
@@ -92,9 +92,9 @@ def open_directory(experiment: Chosen, planned: Sequence[Group], record: Json) -
     saved = path / "sweep.json"
     if saved.exists():
         found = read_json(saved)
-        if (found["experiment"], found["groups"]) != (experiment.name, groups):
+        if (found.get("experiment"), found.get("groups")) != (experiment.name, groups):
             raise SettingError(
-                f"{path} is another sweep ({found['command']}); give another --run.name, or that command again"
+                f"{path} is another sweep ({found.get('command')}); give another --run.name, or that command again"
             )
     elif any(path.iterdir()):
         raise UserError(f"{path} exists and is not a sweep (it has no sweep.json); give another --run.name")

@@ -91,7 +91,7 @@ def check_same(directory: Path, experiment: Chosen, axes: Sequence[str], by: Obj
     }
     if path.exists():
         saved = read_json(path)
-        changed = [f"{name}: {saved[name]} -> {record[name]}" for name in record if saved[name] != record[name]]
+        changed = [f"{name}: {saved.get(name)} -> {new}" for name, new in record.items() if saved.get(name) != new]
         if changed:
             raise SettingError(f"{directory} is another search ({'; '.join(changed)}); give another --run.name")
     elif any(directory.iterdir()):

@@ -8,8 +8,9 @@ checkpoint. So no trial is lost or run twice.
 import contextlib
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import optuna
@@ -17,7 +18,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
-from jaxgen.runs import lock
+from jaxgen.errors import UserError
+from jaxgen.files import Json
+from jaxgen.runs import lock, metrics
 from jaxgen.sweeps import plan
 from jaxgen.sweeps.space import Space
 
@@ -44,6 +47,16 @@ class _JournalLock(JournalFileOpenLock):
             self._lock.release()
 
 
+class _Journal(JournalFileBackend):
+    """Optuna's journal with a checksum in each line, so that a changed digit is detected."""
+
+    def append_logs(self, logs: list[Json]) -> None:
+        super().append_logs([metrics.with_checksum(log) for log in logs])
+
+    def read_logs(self, log_number_from: int) -> Generator[Json, None, None]:
+        yield from map(metrics.without_checksum, super().read_logs(log_number_from))
+
+
 class Study:
     """The study in `directory`, as seen by one worker; a context manager."""
 
@@ -51,18 +64,29 @@ class Study:
         self.directory, self.space = directory, space
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-        path = str(directory / "journal.log")
-        storage = JournalStorage(JournalFileBackend(path, lock_obj=_JournalLock(directory / ".journal-lock")))
+        self._journal = directory / "journal.log"
+        backend = _Journal(str(self._journal), lock_obj=_JournalLock(directory / ".journal-lock"))
         with self._locked():
-            self.optuna = optuna.create_study(
+            self.optuna = self._opened(backend, name, maximize, pruner)
+        self.worker, self._alive = self._register()
+        self._session = uuid.uuid4().hex
+
+    def _opened(self, backend: JournalFileBackend, name: str, maximize: bool, pruner: str) -> optuna.Study:
+        try:
+            return optuna.create_study(
                 study_name=name,
-                storage=storage,
+                storage=JournalStorage(backend),
                 direction="maximize" if maximize else "minimize",
                 pruner=_pruner(pruner),
                 load_if_exists=True,
             )
-        self.worker, self._alive = self._register()
-        self._session = uuid.uuid4().hex
+        except OSError:
+            raise
+        except Exception as error:  # Optuna replays the journal, and raises nearly anything for a damaged one
+            reason = shorten(f"{type(error).__name__}: {error}", 120)
+            raise UserError(
+                f"{self._journal} is damaged ({reason}): restore it, or search again under a new --run.name"
+            ) from error
 
     def __enter__(self) -> "Study":
         return self

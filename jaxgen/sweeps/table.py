@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxgen.errors import UserError
-from jaxgen.files import Json
+from jaxgen.files import Json, replacing
 from jaxgen.runs.metrics import Row
 from jaxgen.sweeps import fields
 from jaxgen.sweeps.axes import Point
@@ -59,7 +59,7 @@ def curves(planned: Sequence[Group], outcomes: Sequence[Outcome], name: str) -> 
 def write(table: Table, directory: Path) -> list[Path]:
     """`results.csv`, and `results.parquet` where pyarrow is installed."""
     written = [directory / "results.csv"]
-    with open(written[0], "w", newline="", encoding="utf-8") as file:
+    with replacing(written[0]) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(table[0]))
         writer.writeheader()
         writer.writerows(table)
@@ -70,7 +70,8 @@ def write(table: Table, directory: Path) -> list[Path]:
         return written
     written.append(directory / "results.parquet")
     columns = {name: [row[name] for row in table] for name in table[0]}
-    pyarrow.parquet.write_table(pyarrow.table(columns), written[1])
+    with replacing(written[1]) as temporary:
+        pyarrow.parquet.write_table(pyarrow.table(columns), temporary)
     return written
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from jaxgen.contract import Objective
-from jaxgen.files import read_json, write_json
+from jaxgen.files import interpreting, read_json, write_json
 from jaxgen.runs.metrics import Row
 from jaxgen.runs.session import Watcher
 from jaxgen.runs.settings import RunSettings
@@ -61,8 +61,12 @@ def _is_over(rows: Sequence[Row], run: RunSettings, by: Objective) -> bool:
 def _newest_stage(folder: Path, numbers: list[int]) -> tuple[int, list[int]]:
     if not (folder / "stages.json").exists():
         return 0, numbers
-    saved = read_json(folder / "stages.json")
-    return saved["stage"], saved["trials"]
+    with interpreting(folder / "stages.json"):
+        saved = read_json(folder / "stages.json")
+        stage, trials = saved["stage"], saved["trials"]
+        if not (isinstance(stage, int) and set(trials) <= set(numbers)):
+            raise ValueError("it is of another batch")
+    return stage, trials
 
 
 class _Judge:

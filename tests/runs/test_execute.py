@@ -15,8 +15,10 @@ from jaxgen.contract import NoBatch, Traits
 from jaxgen.engine import loop, members
 from jaxgen.engine.members import stack
 from jaxgen.errors import SettingError, UserError
-from jaxgen.runs import checkpoint, metrics
+from jaxgen.runs import checkpoint, metrics, session
+from jaxgen.runs import directory as run_directory
 from jaxgen.runs.guard import NonFiniteError
+from jaxgen.runs.load import load
 from jaxgen.runs.settings import RunSettings, Settings
 
 pytestmark = pytest.mark.usefixtures("tiny")
@@ -135,8 +137,103 @@ def test_a_run_of_another_experiment_is_refused(make_settings):
 
 def test_a_folder_that_is_no_run_is_left_alone(make_settings, tmp_path):
     (tmp_path / "runs" / "run").mkdir(parents=True)
+    (tmp_path / "runs" / "run" / "letters").write_text("mine")
     with pytest.raises(UserError, match="is not a run directory"):
         go(make_settings())
+    (tmp_path / "runs" / "file").write_text("mine")
+    with pytest.raises(UserError, match="is a file, not a run directory"):
+        go(make_settings(name="file"))
+
+
+def test_a_run_killed_before_its_settings_were_written_can_begin_again(make_settings, tmp_path):
+    path = tmp_path / "runs" / "run"
+    (path / "figures").mkdir(parents=True)
+    for name in (".lock", ".123.settings.json", "sessions.json"):
+        (path / name).write_text("[]" if name == "sessions.json" else "")
+    assert go(make_settings(epochs=1)) == path
+    assert not (path / ".123.settings.json").exists()  # what a killed process leaves is removed
+
+
+def test_a_run_that_ends_before_it_trains_leaves_no_directory(make_settings, tmp_path, monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session, "Programs", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        go(make_settings())
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_figure_that_cannot_be_drawn_costs_no_result_and_is_drawn_by_the_next_start(make_settings, capsys):
+    def fails(snapshot):
+        raise OSError("the ink is dry")
+
+    path = go(make_settings(draw_every=1), draw=fails)
+    said = capsys.readouterr().err
+    assert f"figures in {path / 'figures' / 'epoch-0001'} are incomplete (OSError: the ink is dry)" in said
+    assert (run_directory.read_result(path) or {})["step"] == 18
+    drawn = []
+    go(make_settings(draw_every=1), draw=lambda snapshot: drawn.append(snapshot.directory.name))
+    assert drawn == ["figures"]
+
+
+@pytest.mark.parametrize("contents", ["", "{}", "[]", '{"epochs": "three"}', '{"epochs": 3, "sha256": "0"}', "null"])
+def test_a_damaged_result_is_made_again(make_settings, capsys, contents):
+    path = go(make_settings())
+    before = json.loads((path / "result.json").read_text())
+    (path / "result.json").write_text(contents)
+    go(make_settings())
+    assert f"{path / 'result.json'} is damaged" in capsys.readouterr().err
+    after = json.loads((path / "result.json").read_text())
+    assert after["test/loss"] == before["test/loss"]
+
+
+@pytest.mark.parametrize("contents", ["", "{}", "[1]", '[{"sha256": "0"}]'])
+def test_a_damaged_list_of_sessions_is_set_aside(make_settings, capsys, contents):
+    path = go(make_settings(epochs=1))
+    (path / "sessions.json").write_text(contents)
+    with pytest.raises(SettingError, match="with its own: the command that started it"):
+        go(make_settings(seed=1))
+    go(make_settings(epochs=2))
+    assert "set aside as" in capsys.readouterr().err
+    assert (path / "damaged-sessions.json").read_text() == contents
+    assert len(json.loads((path / "sessions.json").read_text())) == 1
+
+
+@pytest.mark.parametrize("contents", ["", "{}", "[]", '{"experiment": "tiny", "settings": {"run": {}}}', "1"])
+def test_a_damaged_record_is_named_in_one_line(make_settings, contents):
+    path = go(make_settings(epochs=1))
+    (path / "settings.json").write_text(contents)
+    with pytest.raises(UserError, match=r"settings\.json is damaged"):
+        go(make_settings(epochs=2))
+    with pytest.raises(UserError, match=r"settings\.json is damaged"):
+        load(path)
+
+
+def lose_rows(path, which):
+    lines = (path / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (path / "metrics.jsonl").write_text("".join(line for i, line in enumerate(lines) if i not in which(len(lines))))
+
+
+@pytest.mark.parametrize("which", [lambda n: range(n - 2, n), lambda n: [n - 3], lambda n: range(4, n)])
+def test_lost_rows_are_made_again_from_the_checkpoint_before(make_settings, capsys, which):
+    whole = go(make_settings(name="whole", epochs=4))
+    path = go(make_settings(epochs=4))
+    (path / "result.json").unlink()
+    lose_rows(path, which)
+    load(path)
+    assert "lacks the row of step" in capsys.readouterr().err
+    assert_same_run(whole, go(make_settings(epochs=4)))
+    assert "going back to step" in capsys.readouterr().err
+
+
+def test_rows_before_every_checkpoint_are_lost_and_that_is_said(make_settings, capsys):
+    path = go(make_settings())
+    (path / "result.json").unlink()
+    lose_rows(path, lambda n: [0])
+    go(make_settings())
+    assert "lacks the row of step 4, and no checkpoint before it is left" in capsys.readouterr().err
+    assert len(metrics.read(path / "metrics.jsonl")) == 7
 
 
 def test_names_are_numbered_when_none_is_given(make_settings):

@@ -103,7 +103,11 @@ class Faulty:
 def test_a_collapse_is_said_and_stands_in_the_result(make, capsys):
     path = go(make(), algorithm=Faulty(diversity=0.01))
     assert "warning: the generator has collapsed" in capsys.readouterr().err
-    assert "collapsed" in json.loads((path / "result.json").read_text())["alarm"]
+    result = json.loads((path / "result.json").read_text())
+    assert "collapsed" in result["alarm"]
+    (path / "result.json").unlink()  # as if killed after the last checkpoint
+    go(make(), algorithm=Faulty(diversity=0.01))
+    assert json.loads((path / "result.json").read_text())["alarm"] == result["alarm"]
 
 
 def test_any_test_number_that_is_not_finite_stops_the_run(make):

@@ -9,6 +9,7 @@ from jaxgen import optim
 from jaxgen.algorithms import autoencoder, gan, vae
 from jaxgen.data import DataSettings
 from jaxgen.errors import UserError
+from jaxgen.files import read_json, write_json
 from jaxgen.runs import settings
 from jaxgen.runs.load import load
 from jaxgen.runs.settings import RunSettings
@@ -90,12 +91,12 @@ def test_members_of_a_run_of_many_are_runs(make_settings):
 
 def test_the_module_of_an_algorithm_outside_jaxgen_must_be_given(make_settings):
     path, _ = go(make_settings(epochs=1))
-    record = json.loads((path / "settings.json").read_text())
+    record = read_json(path / "settings.json")
     for name, said in (
         ("nowhere.to.be.found", "which is not imported"),
         ("jaxgen.algorithms.nothing", "does not have"),
     ):
-        (path / "settings.json").write_text(json.dumps({**record, "algorithm": name}))
+        write_json(path / "settings.json", {**record, "algorithm": name})
         with pytest.raises(UserError, match=said):
             load(path)
     assert load(path, algorithm=autoencoder).step == 6
@@ -103,17 +104,17 @@ def test_the_module_of_an_algorithm_outside_jaxgen_must_be_given(make_settings):
 
 def test_a_newer_format_is_refused(make_settings):
     path, _ = go(make_settings(epochs=1))
-    record = json.loads((path / "settings.json").read_text())
-    (path / "settings.json").write_text(json.dumps({**record, "format": 99}))
+    record = read_json(path / "settings.json")
+    write_json(path / "settings.json", {**record, "format": 99})
     with pytest.raises(UserError, match="is of format 99, this version of jaxgen reads up to 1"):
         load(path)
 
 
 def test_other_data_than_the_runs_are_refused(make_settings):
     path, _ = go(make_settings(epochs=1))
-    saved = json.loads((path / "settings.json").read_text())
+    saved = read_json(path / "settings.json")
     saved["data"]["version"] = "0"
-    (path / "settings.json").write_text(json.dumps(saved))
+    write_json(path / "settings.json", saved)
     run = load(path)  # the directory alone is needed
     with pytest.raises(UserError, match="the data are now"):
         run.data()

@@ -9,6 +9,7 @@ import pytest
 from training import train
 
 from jaxgen.algorithms import autoencoder
+from jaxgen.files import read_json_list, write_json
 from jaxgen.runs import machine
 
 
@@ -86,10 +87,10 @@ def test_a_run_that_goes_on_elsewhere_says_so(make_settings, capsys):
     assert said == ""
     path, said = go(2)
     assert said == ""  # the same machine
-    sessions = json.loads((path / "sessions.json").read_text())
+    sessions = read_json_list(path / "sessions.json")
     assert sessions[-1].items() >= machine.description().items()
     sessions[-1]["processor"]["cores"] = 99
-    (path / "sessions.json").write_text(json.dumps(sessions))
+    write_json(path / "sessions.json", sessions)
     _, said = go(3)
     assert said.startswith(f"jaxgen: {path} continues: numbers agree")
     assert "processor cores: 99 -> " in said

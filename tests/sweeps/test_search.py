@@ -100,6 +100,31 @@ def test_what_a_dead_worker_had_is_taken_over_once(tmp_path):
         assert [trial.number for trial in later.claim()] == [again[0].number]
 
 
+def change_a_value(text):
+    return text.replace('"op_code": 4', '"op_code": 5').replace('"op_code":4', '"op_code":5')
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        change_a_value,
+        lambda text: "x" + text,
+        lambda text: text[: len(text) // 2] + text[len(text) // 2 + 9 :],
+        lambda text: "{}\n" + text,
+        lambda text: text.replace("\n", "\nnull\n", 1),
+    ],
+)
+def test_a_damaged_journal_is_named_in_one_line(tmp_path, damage):
+    with a_study(tmp_path) as study:
+        study.ask(2, 2, "random", 0)
+    text = (tmp_path / "journal.log").read_text()
+    assert damage(text) != text
+    (tmp_path / "journal.log").write_text(damage(text))
+    with pytest.raises(UserError, match=r"journal\.log is damaged") as error:
+        a_study(tmp_path)
+    assert "\n" not in str(error.value)
+
+
 def judged(tmp_path, values, pruned=(), maximize=False):
     """A judge of len(values) trials told one epoch's values, with an own rule of pruning."""
     study = a_study(tmp_path, maximize=maximize)

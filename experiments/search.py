@@ -75,7 +75,7 @@ def main() -> None:
     except ImportError:
         raise UserError('a search needs Optuna, which is not installed: pip install -e ".[search]"') from None
     from jaxgen.launch.terminal import Terminal
-    from jaxgen.sweeps import experiment, fields, objective, probe, search, space
+    from jaxgen.sweeps import experiment, fields, objective, plan, probe, search, space
     from jaxgen.sweeps.study import Study
 
     chosen = experiment.load(experiment.find(settings.experiment, Path(__file__).parent), args)
@@ -83,7 +83,8 @@ def main() -> None:
     axes = space.parse(settings.axis, known)
     search.check_space(chosen, axes, known)
     devices.place(chosen.settings.run.cpu_devices, min(settings.batch, settings.trials))
-    config, data = probe.configured(chosen, {})
+    kinds = [{}, *map(plan.static_of, search.ends(axes, known))]
+    config, data = probe.check_axes(chosen, axes, kinds)[()]
     by = objective.of(chosen, config, data, settings.metric, settings.maximize)
     directory = run_directory.create(f"search_{chosen.name}", chosen.settings.run)
     search.check_same(directory, chosen, settings.axis, by, shlex.join(["python", *sys.argv]))

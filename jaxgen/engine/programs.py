@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.contract import Algorithm, Tree
-from jaxgen.engine import batches, loop
+from jaxgen.engine import batches, loop, memory
 from jaxgen.engine.placements import Functions, Placement
 from jaxgen.engine.streaming import Stream
 
@@ -120,9 +120,12 @@ class Programs:
         bound = placement.put(np.int32(0))
         start, chunk = jax.jit(start, out_shardings=places), jax.jit(chunk, donate_argnums=0)
         return Compiled(
-            start.lower(self.keys.init, self.hparams).compile(),
-            chunk.lower(carry, self.keys, self.hparams, train, bound, bound).compile(),
-            jax.jit(evaluate).lower(carry.state, test, self.keys.evaluate, self.hparams).compile(),
+            memory.checked("the first state", start.lower(self.keys.init, self.hparams).compile()),
+            memory.checked("training", chunk.lower(carry, self.keys, self.hparams, train, bound, bound).compile()),
+            memory.checked(
+                "the evaluation",
+                jax.jit(evaluate).lower(carry.state, test, self.keys.evaluate, self.hparams).compile(),
+            ),
             metrics,
             places,
         )

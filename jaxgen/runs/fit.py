@@ -14,7 +14,7 @@ from jaxgen import contract
 from jaxgen import data as data_lib
 from jaxgen.contract import Algorithm
 from jaxgen.data.dataset import Dataset
-from jaxgen.engine import hosts, loop, parallel, placements
+from jaxgen.engine import hosts, loop, memory, parallel, placements
 from jaxgen.engine import members as members_lib
 from jaxgen.engine.members import Members
 from jaxgen.errors import UserError, refuse
@@ -61,11 +61,16 @@ def check(task: Task) -> None:
     algorithm, settings, run = task.algorithm, task.settings, task.settings.run
     contract.check(algorithm)
     settings_lib.validate(run)
+    for part in ("run", "data", "config", "hparams"):
+        if getattr(settings, part) is not None:
+            settings_lib.check_numbers(part, getattr(settings, part))
     if contract.takes_data(algorithm) and task.dataset is None:
         if settings.data is None:
             contract.refuse_missing_data(algorithm)
         data_lib.validate(settings.data)
     algorithm.validate(settings.hparams, settings.config)
+    if run.seeds > 1:  # before a list of them is made
+        memory.check_state(algorithm, settings.config, settings.hparams, run.seeds)
     many = run.seeds > 1 or task.members is not None
     if many and settings.data is not None and settings.data.streaming:
         refuse("data.streaming", True, "False with many members, which want the images in different orders")
@@ -90,6 +95,8 @@ def execute(task: Task) -> Run:
     dataset = _dataset_of(task, on_device=mesh is None)
     config = settings.config if dataset is None else adapted(algorithm, settings.config, dataset)
     plan = session_lib.plan_of(algorithm, config, dataset, run)
+
+    memory.check_state(algorithm, config, settings.hparams, 1 if task.members is None else len(task.members.seeds))
 
     def complete(hparams: Any) -> Any:
         return algorithm.TRAITS.complete(hparams, config, plan.total)
@@ -275,6 +282,9 @@ def fit(
     """
     config = algorithm.Config() if config is None else config
     hparams = algorithm.HParams() if hparams is None else hparams
+    for one in hparams if isinstance(hparams, list) else []:
+        settings_lib.check_numbers("hparams", one)
+        algorithm.validate(one, config)
     members = _members(seed, hparams)
     place = Path(directory) if directory is not None else None
     run = RunSettings(

@@ -20,6 +20,7 @@ from jaxgen.engine.members import Members
 from jaxgen.engine.placements import Placement
 from jaxgen.engine.programs import ROWS, Programs
 from jaxgen.engine.streaming import Stream
+from jaxgen.errors import refuse
 from jaxgen.files import Json
 from jaxgen.runs import metrics, progress, signals
 from jaxgen.runs.checkpoint import Checkpoints
@@ -110,6 +111,8 @@ def batches_of(algorithm: Algorithm, dataset: Dataset | None) -> tuple[Tree, Tre
 def plan_of(algorithm: Algorithm, config: Any, dataset: Dataset | None, run: RunSettings) -> Plan:
     """The numbers that determine a run's spans."""
     per_epoch = batches.steps_per_epoch(algorithm, batches_of(algorithm, dataset)[0], config)
+    if run.epochs * per_epoch >= 2**31:
+        refuse("run.epochs", run.epochs, f"at most {(2**31 - 1) // per_epoch:,}, which are 2**31 steps")
     log_every, evaluate_every = run.intervals(per_epoch)
     return Plan(
         total=run.epochs * per_epoch,

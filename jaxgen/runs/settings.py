@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, cast, get_args, get_origin, get_type_hints
 
+import numpy as np
 from typing_extensions import TypeVar
 
 from jaxgen.contract import Algorithm, DataFacts
@@ -102,8 +103,24 @@ def validate(run: RunSettings) -> None:
         check_at_least(f"run.{name}", getattr(run, name), 0)
     if run.seed + run.seeds > 2**32:
         refuse("run.seed", run.seed, "less than 2**32, all run.seeds of them")
-    if run.name is not None and (not run.name.strip() or run.name in (".", "..") or "/" in run.name):
-        refuse("run.name", run.name, "a folder's name without '/'")
+    if run.name is not None and not (run.name.strip(" .") and run.name.isprintable() and "/" not in run.name):
+        refuse("run.name", run.name, "a folder's name of printable characters without '/'")
+
+
+def check_numbers(part: str, values: Any) -> None:
+    """Refuse numbers of a settings dataclass that the device cannot represent: it computes in single precision."""
+    for entry in dataclasses.fields(values):
+        name, value = f"{part}.{entry.name}", getattr(values, entry.name)
+        if dataclasses.is_dataclass(value):
+            check_numbers(name, value)
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and not (number == 0 or _TINY <= abs(number) <= _HUGE):
+                refuse(name, value, f"0, or a number from {_TINY:.2g} to {_HUGE:.2g} in size (single precision)")
+            if isinstance(number, int) and abs(number) >= 2 ** (32 if entry.name == "seed" else 31):
+                refuse(name, value, f"an integer below {2 ** (32 if entry.name == 'seed' else 31):,}")
+
+
+_TINY, _HUGE = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 def _validate_processes(run: RunSettings) -> None:
@@ -111,7 +128,8 @@ def _validate_processes(run: RunSettings) -> None:
         refuse("run.seeds", run.seeds, "1 with several processes, which share one run's batches")
     if run.coordinator is None and (run.processes, run.process) != (1, 0):
         refuse("run.coordinator", None, "host:port where run.processes or run.process are given")
-    if run.coordinator is not None and not run.coordinator.rpartition(":")[2].isdigit():
+    host, _, port = (run.coordinator or "").rpartition(":")
+    if run.coordinator is not None and not (host and port.isdecimal() and 0 < int(port) < 2**16):
         refuse("run.coordinator", run.coordinator, "host:port, as node1:1234")
     if not 0 <= run.process < run.processes:
         refuse("run.process", run.process, f"0 to {run.processes - 1}, as there are {run.processes} run.processes")

@@ -45,12 +45,14 @@ def prepare(
     """
     members = points(axes, zipped)
     plan.check(chosen, members)
-    by = objective.of(chosen, *probe.configured(chosen, plan.static_of(members[0])), metric, maximize)
+    several = [axis.name for axis in axes if len(set(axis.values)) > 1]
+    kinds = probe.check_axes(chosen, several, map(plan.static_of, members))
+    by = objective.of(chosen, *next(iter(kinds.values())), metric, maximize)
 
     def largest(static: Json) -> int:
         if group_size:
             return group_size
-        config, data = probe.configured(chosen, static)
+        config, data = kinds[tuple(static.items())]
         return probe.largest_group(probe.member_bytes(chosen.algorithm, config, chosen.settings.hparams, data))
 
     return plan.groups(members, largest), by

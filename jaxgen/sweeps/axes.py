@@ -9,16 +9,20 @@ loguniform:a:b  the same, uniform in the logarithm
 """
 
 import itertools
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxgen import memory
 from jaxgen.errors import SettingError, check_at_least, refuse
 from jaxgen.files import Json
 from jaxgen.sweeps import fields
 
+MEMBER_BYTES = 8192
+"""Bytes of host memory that the records of one member take, about."""
 Point = Json
 """The value of each axis, by the axis's name."""
 
@@ -47,11 +51,13 @@ def parse(text: str, known: Mapping[str, Any], draws: int, seed: int) -> Axis:
     kind, *numbers = rest.split(":") if known[name] in (int, float) else (rest,)
     if kind in ("lin", "log"):
         a, b, n = bounds(text, kind, numbers, 3)
+        _check_count(name, n)
         values = np.linspace(a, b, n) if kind == "lin" else np.geomspace(a, b, n)
         return _axis(name, values, known, kind == "log", False)
     if kind in ("uniform", "loguniform"):
         a, b = bounds(text, kind, numbers, 2)[:2]
         check_at_least("draws", draws, 1)
+        _check_count(name, draws)
         rng = np.random.default_rng([seed, zlib.crc32(name.encode())])  # independent of the other axes
         unit = rng.uniform(size=draws)
         return _axis(
@@ -61,10 +67,15 @@ def parse(text: str, known: Mapping[str, Any], draws: int, seed: int) -> Axis:
         first, last = (_number(text, word, int) for word in (kind, numbers[0]))
         if last <= first:
             refuse("axis", text, "a first integer below the last")
+        _check_count(name, last - first)
         return _axis(name, range(first, last), known, False, False)
     if numbers:
         refuse("axis", text, "values as lin:a:b:n, log:a:b:n, uniform:a:b, loguniform:a:b, a:b (integers) or a,b,c")
     return Axis(name, tuple(fields.read(name, word, known[name]) for word in rest.split(",")), False, False)
+
+
+def _check_count(name: str, count: int) -> None:
+    memory.check_count(f"number of values of {name}", count, MEMBER_BYTES, "member")
 
 
 def bounds(text: str, kind: str, words: Sequence[str], count: int) -> tuple[Any, ...]:
@@ -105,12 +116,15 @@ def points(axes: Sequence[Axis], zipped: bool) -> list[Point]:
         twice = next(name for name in names if names.count(name) > 1)
         raise SettingError(f"axis {twice} is given twice; join its values with commas")
     lengths = {axis.name: len(axis.values) for axis in axes}
+    drawn = [axis for axis in axes if axis.random]
+    combined = math.prod(len(axis.values) for axis in axes if not axis.random) * (len(drawn[0].values) if drawn else 1)
+    if not zipped:
+        _check_count(" x ".join(names), combined)
     if zipped:
         if len(set(lengths.values())) > 1:
             raise SettingError(f"zipped axes must have as many values each, not {lengths}")
         return [dict(zip(names, values, strict=True)) for values in zip(*(axis.values for axis in axes), strict=True)]
     columns = [[{axis.name: value} for value in axis.values] for axis in axes if not axis.random]
-    drawn = [axis for axis in axes if axis.random]
     if drawn:
         rows = zip(*(axis.values for axis in drawn), strict=True)
         columns.insert(0, [dict(zip([axis.name for axis in drawn], row, strict=True)) for row in rows])

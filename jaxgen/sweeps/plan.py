@@ -12,6 +12,7 @@ import jax
 from jaxgen.engine import members
 from jaxgen.engine.members import Members
 from jaxgen.errors import SettingError
+from jaxgen.runs.settings import check_numbers
 from jaxgen.sweeps import fields
 from jaxgen.sweeps.axes import Axis, Point
 from jaxgen.sweeps.experiment import Chosen
@@ -91,6 +92,8 @@ def check(experiment: Chosen, points: Sequence[Point]) -> None:
         kind = tuple(static_of(point).items())
         if kind not in known:
             known[kind] = experiment.settings_with(dict(kind))
+            check_numbers("config", known[kind].config)
+        check_numbers("hparams", hparams_of(known[kind], point))
         experiment.algorithm.validate(hparams_of(known[kind], point), known[kind].config)
         if not 0 <= point.get("seed", 0) < 2**32:
             raise SettingError(f"seed = {point['seed']!r} is not allowed: 0 to 2**32 - 1")

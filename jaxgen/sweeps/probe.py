@@ -4,20 +4,25 @@ Memory is estimated from the arrays of the step and the evaluation.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.interpreters.partial_eval import dce_jaxpr
 
+from jaxgen import memory
 from jaxgen.contract import Algorithm
 from jaxgen.data import load
+from jaxgen.engine import loop
+from jaxgen.errors import SettingError, refuse
 from jaxgen.runs.fit import adapted
 from jaxgen.sweeps.axes import Point
 from jaxgen.sweeps.experiment import Chosen
 
+Kind = tuple[tuple[str, Any], ...]
+"""Static settings as a key: pairs of name and value."""
 Data = tuple[Any, Any]
 """Batch-like pytrees that hold the training and the test split; empty for an algorithm without data."""
 
@@ -32,7 +37,12 @@ def configured(experiment: Chosen, static: Point) -> tuple[Any, Data]:
         return settings.config, (batch(), batch())
     dataset = load(settings.data)
     train, test = (batch(split.images, split.labels) for split in (dataset.train, dataset.test))
-    return adapted(experiment.algorithm, settings.config, dataset), (train, test)
+    config = adapted(experiment.algorithm, settings.config, dataset)
+    for name, value in static.items():
+        if name.startswith("config.") and getattr(config, name.removeprefix("config.")) != value:
+            set_to = getattr(config, name.removeprefix("config."))
+            refuse(f"axis {name}", value, f"an axis of it would change nothing, for the data set it to {set_to}")
+    return config, (train, test)
 
 
 def _abstract(algorithm: Algorithm, config: Any, hparams: Any) -> tuple[Any, Any, Any]:
@@ -50,6 +60,38 @@ def member_bytes(algorithm: Algorithm, config: Any, hparams: Any, data: Data) ->
     evaluate = jax.make_jaxpr(partial(algorithm.evaluate, config=config))(state, data[1], key, hparams).jaxpr
     shared = sum(_bytes(leaf) for leaf in jax.tree.leaves(data[1]))  # all members share one test split
     return max(_peak(step), _peak(evaluate) - shared) + sum(_bytes(leaf) for leaf in jax.tree.leaves(state))
+
+
+def idle(algorithm: Algorithm, config: Any, hparams: Any, data: Data) -> set[str]:
+    """The hyperparameters that change nothing with this configuration, by the names of their axes."""
+    state, key, numbers = _abstract(algorithm, config, hparams)
+    batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((config.batch_size, *x.shape[1:]), x.dtype), data[0])
+    init, step, evaluate = (partial(f, config=config) for f in (algorithm.init, algorithm.step, algorithm.evaluate))
+    used = [False] * len(jax.tree.leaves(numbers))
+    for program in (
+        jax.make_jaxpr(lambda numbers: init(key=jax.random.key(0), hparams=numbers))(numbers),
+        jax.make_jaxpr(lambda numbers, *rest: step(*rest, numbers))(numbers, state, batch, key),
+        jax.make_jaxpr(lambda numbers, *rest: evaluate(*rest, numbers))(numbers, state, data[1], key),
+    ):
+        needed = dce_jaxpr(program.jaxpr, [True] * len(program.jaxpr.outvars))[1]
+        used = [before or now for before, now in zip(used, needed, strict=False)]
+    names = loop.named_leaves(numbers)
+    return {f"hparams.{name}" for name, one in zip(names, used, strict=True) if not one}
+
+
+def check_axes(experiment: Chosen, names: Iterable[str], kinds: Iterable[Point]) -> dict[Kind, tuple[Any, Data]]:
+    """Configurations and data of each choice of static settings; refuses an axis that changes nothing in any."""
+    found, idle_in_all = {}, {name for name in names if name.startswith("hparams.")}
+    for static in kinds:
+        kind = tuple(static.items())
+        if kind not in found:
+            found[kind] = configured(experiment, static)
+            if idle_in_all:
+                idle_in_all &= idle(experiment.algorithm, found[kind][0], experiment.settings.hparams, found[kind][1])
+    if idle_in_all:
+        name = min(idle_in_all)
+        raise SettingError(f"axis {name} changes nothing: no program with these settings uses it")
+    return found
 
 
 def metric_names(algorithm: Algorithm, config: Any, hparams: Any, data: Data) -> list[str]:
@@ -94,18 +136,6 @@ def _called(eqn: Any) -> Iterator[Any]:
             yield value.jaxpr
 
 
-def free_bytes() -> int:
-    """Free memory of all devices together; on a CPU, of the machine."""
-    limits = [device.memory_stats() for device in jax.local_devices()]
-    if all(limits) and all("bytes_limit" in limit for limit in limits):
-        return sum(limit["bytes_limit"] - limit["bytes_in_use"] for limit in limits)
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return 4 * 2**30
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-
-
 def largest_group(of_one: int) -> int:
     """Number of members that fit, at least one."""
-    return max(1, int(SHARE * free_bytes()) // max(1, of_one))
+    return max(1, int(SHARE * memory.free_bytes()) // max(1, of_one))

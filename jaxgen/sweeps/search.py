@@ -13,6 +13,7 @@ from jaxgen.report import search as figures
 from jaxgen.runs.session import Watcher
 from jaxgen.sweeps import cluster, fields, plan, results, space, table, trials
 from jaxgen.sweeps import experiment as experiment_lib
+from jaxgen.sweeps.axes import Point
 from jaxgen.sweeps.experiment import Chosen
 from jaxgen.sweeps.study import Study
 
@@ -73,10 +74,17 @@ def _score(batch: Sequence[FrozenTrial], by: Objective) -> str:
 
 def check_space(experiment: Chosen, axes: space.Space, known: Mapping[str, Any]) -> None:
     """Refuse bounds and choices that the experiment does not allow, checked one at a time."""
+    plan.check(experiment, ends(axes, known))
+
+
+def ends(axes: space.Space, known: Mapping[str, Any]) -> list[Point]:
+    """Points at the ends of each axis, the others at the experiment's own values."""
+    found = []
     for name, distribution in axes.items():
-        found = getattr(distribution, "choices", None)
-        ends = found if found is not None else (distribution.low, distribution.high)  # type: ignore[attr-defined]
-        plan.check(experiment, [space.point({name: end}, axes, known) for end in ends])
+        choices = getattr(distribution, "choices", None)
+        values = choices if choices is not None else (distribution.low, distribution.high)  # type: ignore[attr-defined]
+        found += [space.point({name: value}, axes, known) for value in values]
+    return found
 
 
 def check_same(directory: Path, experiment: Chosen, axes: Sequence[str], by: Objective, command: str) -> None:

@@ -385,7 +385,9 @@ class Counting:
         steps_per_epoch: int = 5
         batch_size: int = 1
 
-    class HParams(NamedTuple):
+    @jax.tree_util.register_dataclass
+    @dataclasses.dataclass(frozen=True)
+    class HParams:
         scale: float = 1.0
 
     Batch = NoBatch

@@ -15,11 +15,12 @@ import sweep
 from PIL import Image
 from training import train
 
+from jaxgen import memory
 from jaxgen.algorithms import autoencoder
 from jaxgen.errors import SettingError
 from jaxgen.launch import command_line
 from jaxgen.runs import metrics
-from jaxgen.sweeps import experiment, plan, probe, table
+from jaxgen.sweeps import api, experiment, plan, probe, table
 
 EXPERIMENTS = Path(sweep.__file__).parent
 SMALL = ["ae_mnist", "--data.source", "digits", "--config.widths", "8", "--run.epochs", "2", "--run.save-every", "9"]
@@ -196,7 +197,7 @@ def test_a_members_memory_is_a_little_more_than_that_of_its_compiled_step():
         estimate = probe.member_bytes(autoencoder, config, chosen.settings.hparams, data)
         assert 1 < estimate / compiled_bytes(config, chosen.settings.hparams) < 1.5  # 1.15 to 1.32 were measured
     assert probe.largest_group(10**18) == 1
-    assert 1 < probe.largest_group(2**20) < probe.free_bytes() // 2**20
+    assert 1 < probe.largest_group(2**20) < memory.free_bytes() // 2**20
 
 
 def test_the_command_of_a_member_gives_its_settings():
@@ -230,3 +231,17 @@ def test_the_scripts_own_line_for_a_wrong_option(capsys, monkeypatch):
     with pytest.raises(SystemExit):
         command_line.reported(sweep.main)
     assert capsys.readouterr().err.startswith("error: 'nothing' is not an experiment")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("config.image_shape", [(8, 8, 1), (28, 28, 1)], "the data set it to"),
+        ("hparams.b2", [0.9, 0.99], "axis hparams.b2 changes nothing"),
+    ],
+)
+def test_an_axis_that_changes_nothing_is_refused(name, values, said, tmp_path):
+    chosen = loaded("--data.source", "digits", "--config.optimizer", "sgd")
+    with pytest.raises(SettingError, match=said):
+        api.sweep(chosen.experiment, {name: values}, settings=chosen.settings, directory=tmp_path / "s")
+    assert not (tmp_path / "s").exists()

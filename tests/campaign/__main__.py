@@ -82,7 +82,8 @@ def run(kit: Kit, kind: str, number: int, keep: bool = False) -> Result:
         result = module.case(kit, number, folder)
     except Exception as error:
         result = Result("trace", "the campaign itself", f"{type(error).__name__}: {error}")
-        traceback.print_exc()
+        if keep:
+            traceback.print_exc()
     if not keep:
         for each in (folder, folder.with_name(f"{folder.name}.said")):
             shutil.rmtree(each, ignore_errors=True)

@@ -66,8 +66,29 @@ def prepare(cache: Path) -> None:
     import jaxgen.sweeps.search  # noqa: F401
 
     PIL.Image.init()
+    _spare_time()
     gc.collect()
     gc.freeze()
+
+
+def _spare_time() -> None:
+    """Have forked commands draw coarsely and keep even the smallest compiled programs; real processes do as always."""
+    import jax
+    from matplotlib.figure import Figure
+
+    from jaxgen.launch import command_line
+
+    savefig, use_cache = Figure.savefig, command_line.use_compilation_cache
+
+    def coarse(self: Any, path: Any, **options: Any) -> None:
+        self.set_layout_engine("none")
+        savefig(self, path, **{**options, "dpi": 20})
+
+    def keep_all() -> None:
+        use_cache()
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+    Figure.savefig, command_line.use_compilation_cache = coarse, keep_all
 
 
 def obey_file_modes() -> None:

@@ -8,7 +8,7 @@ from . import looks, server, strikes
 
 _RUN = "--run.save-every 1 --run.chunk-steps 4 --run.no-progress"
 _DIGITS = "--preset quick --data.size 8 --config.batch-size 128"
-_FLOWERS = "--preset quick --data.size 16 --data.count 80 --config.batch-size 16"
+_FLOWERS = "--preset quick --data.source folder --data.path PICTURES --data.size 16 --config.batch-size 16"
 SYSTEMS = {
     "ae_mnist": f"{_DIGITS} --config.widths 4 --run.epochs 5 --run.evaluate-every 2",
     "conv_ae_mnist": "--preset quick --config.batch-size 256 --config.channels 2 2 2 --run.epochs 6",
@@ -23,12 +23,17 @@ SYSTEMS = {
     "--config.learning-starts 32 --config.steps-per-epoch 20 --config.evaluation-episodes 4 --config.widths 8 "
     "--run.epochs 4",
 }
-"""Options of each experiment: seconds of work, several checkpoints, several figures where there are some."""
+"""Options of each experiment: seconds of work, several checkpoints, several figures where there are some.
+
+PICTURES is a folder that the kit makes: to draw the embedded flowers takes longer than to train on them.
+"""
+_pictures = Path("pictures")
 
 
 def args(system: str, name: str = "r", *more: str) -> list[str]:
     """The command line of a system's small run."""
-    return [*SYSTEMS[system].split(), *_RUN.split(), "--run.name", name, *more]
+    words = [str(_pictures) if word == "PICTURES" else word for word in SYSTEMS[system].split()]
+    return [*words, *_RUN.split(), "--run.name", name, *more]
 
 
 class Whole(NamedTuple):
@@ -53,7 +58,13 @@ class Kit:
     def __init__(self, work: Path, seed: int) -> None:
         self.work, self.seed = work, seed
         (work / "looks").mkdir(exist_ok=True)
+        global _pictures
+        _pictures = work / "pictures"
+        from .kinds import folders
+
+        folders.good(_pictures, random.Random(0), classes=5, images=20)
         self._wholes: dict[str, Whole] = {}
+        self._numbers = iter(range(10**9))
         self._loaded: dict[Path, dict[str, Any]] = {}
         self._seconds: dict[str, list[float]] = {}
 
@@ -92,10 +103,10 @@ class Kit:
         """The undisturbed run of a system."""
         key = " ".join([system, *more])
         if key not in self._wholes:
-            folder = self.work / f"whole-{len(self._wholes)}"
+            folder = self.work / f"whole-{next(self._numbers)}"
             folder.mkdir()
             command = args(system, "r", *more)
-            listing = self.work / f"whole-{len(self._wholes)}.operations"
+            listing = folder.with_name(f"{folder.name}.operations")
             done = server.start(system, command, folder, listing=listing).wait(300)
             if done.code != 0:
                 raise RuntimeError(f"the undisturbed run failed: {done.command}: {done.err[-2000:]}")

@@ -55,16 +55,10 @@ def no_name(kit: systems.Kit, rng: random.Random, count: int, folder: Path) -> t
 
 def same_cache(kit: systems.Kit, rng: random.Random, count: int, folder: Path) -> tuple[str, tuple[str, str]]:
     """Runs on one folder of images that none has decoded yet."""
-    from . import folders
-
-    pictures = kit.work / "pictures"
-    if not pictures.exists():
-        folders.good(pictures, random.Random(0))
     own = folder / "pictures"
-    shutil.copytree(pictures, own)
+    shutil.copytree(kit.work / "pictures", own)
     shutil.rmtree(own / ".jaxgen", ignore_errors=True)
-    args = systems.args("vae_flowers", "r", "--data.source", "folder", "--data.path", str(own))
-    wanted = kit.whole("vae_flowers", "--data.source", "folder", "--data.path", str(pictures)).wanted
+    args, wanted = systems.args("vae_flowers", "r", "--data.path", str(own)), kit.whole("vae_flowers").wanted
     found = at_once("vae_flowers", [[*args, "--run.root", f"runs{i}"] for i in range(count)], folder, rng)
     verdict = [verdicts.finished(done, kit.look(folder / f"runs{i}" / "r"), wanted) for i, done in enumerate(found)]
     return "same cache", verdicts.worst(*verdict)

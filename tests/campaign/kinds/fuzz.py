@@ -19,25 +19,18 @@ LIMIT = 20.0
 TRAINING = 0.3
 """Seconds of training after which most valid commands have been seen to work; the others run to their figures."""
 TEXTS = (
-    *(
+    *[
         "",
-        " ",
         ".",
         "..",
         "../x",
         "a/b",
-        "a\nb",
-        "a\tb",
         "\x1b[31mred",
         "\r",
         "é",
-        "\udcff\udcfe",
+        "��",
         "😀",
         "\u202egnp",
-        "x" * 300,
-    ),
-    *(
-        "y" * 5000,
         "-",
         "--",
         "---",
@@ -48,14 +41,10 @@ TEXTS = (
         "*",
         "{}",
         "{0}",
-        "'",
-        '"',
         "\\",
         "a b",
-        "None",
-        "nan",
-    ),
-    *(
+    ],
+    *[
         "../../x",
         "~",
         "~nobody",
@@ -63,59 +52,74 @@ TEXTS = (
         "a:b",
         "a=b",
         "a,b",
-        "\u2013x",
-        "\uff11\uff12",
+        "–x",
+        "１２",
         "0x10",
         "1_000",
         "true",
         "[]",
         "=",
         "@x",
-    ),
+        "'",
+        '"',
+        "None",
+        "a\nb",
+        "a\tb",
+        " ",
+    ],
+    *("x" * 300, "y" * 5000),
 )
-PATHS = (*TEXTS, "/dev/null", "/dev/null/x", "/proc", "/proc/self/mem", "/nowhere/at/all", "/dev/full", "/sys/x")
+PATHS = (*TEXTS, *["/dev/null", "/dev/null/x", "/proc", "/proc/self/mem", "/nowhere/at/all", "/dev/full", "/sys/x"])
 INTS = (
-    *("0", "1", "2", "3", "7", "-1", "-0", "+1", "16", "100", "1000", "65536", "1000000", "10000000", "1000000000"),
-    *(str(2**31 - 1), str(2**31), str(2**32 - 1), str(2**32), str(2**63), "-" + str(2**63), "9" * 30, "9" * 5000),
-    *("1e3", "1.5", "1.0", "", "nan", "inf", "0x10", "\uff11\uff12", "1_000", " 1", "None", "True"),
+    *[
+        "0",
+        "1",
+        "2",
+        "3",
+        "5",
+        "7",
+        "-1",
+        "16",
+        "33",
+        "100",
+        "257",
+        "1000",
+        "4097",
+        "65536",
+        "1000000",
+        "10000000",
+        "100000000",
+        "1000000000",
+    ],
+    *(str(2**power + more) for power in (31, 32, 63) for more in (-1, 0)),
+    "9" * 30,
 )
 FLOATS = (
-    *(
+    *[
         "0",
         "-0.0",
         "1e-3",
+        "0.1",
         "0.5",
         "0.999999999",
         "1",
+        "1.000001",
         "-1",
         "2",
+        "100",
         "1e-7",
         "1e-30",
+        "1e-37",
         "1e-39",
+        "1e-45",
         "1e-46",
         "1e-60",
         "1e-400",
-        "1e30",
-    ),
-    *(
-        "1e38",
-        "3.5e38",
-        "1e39",
-        "1e60",
-        "1e308",
-        "1e400",
-        "inf",
-        "-inf",
-        "nan",
-        "1,5",
-        "1e",
-        "",
-        "0x1p3",
-        "\uff11",
-        "None",
-        "1_0",
-    ),
+    ],
+    *["1e9", "1e30", "3.4e38", "3.5e38", "1e39", "1e60", "1e308", "1e400", "inf", "-inf", "nan"],
 )
+NO_NUMBERS = "1e3|1.5|1.0||nan|inf|0x10|\uff11\uff12|1_000| 1|None|True|1,5|1e|0x1p3|-|--|+1|-0|" + "9" * 5000
+"""What is no number, or one only to some readers."""
 PARTS = ("data", "config", "hparams", "run")
 NETWORK = ("data.source", "run.distributed", "run.coordinator", "run.processes", "run.process", "run.heartbeat_timeout")
 """Fields whose ordinary values would download, or wait for other processes: these get other values below."""
@@ -170,8 +174,8 @@ def words(hint: Any, rng: random.Random) -> list[str]:
     """Values for a field of this type, mostly wrong ones."""
     if get_origin(hint) in (types.UnionType, Union):
         return words(rng.choice([kind for kind in get_args(hint) if kind is not type(None)]), rng)
-    if rng.random() < 0.08:
-        return [rng.choice(TEXTS)]
+    if rng.random() < 0.06:
+        return [rng.choice((*TEXTS, *NO_NUMBERS.split("|")))]
     if get_origin(hint) is Literal:
         choice = str(rng.choice(get_args(hint)))
         return [rng.choice((choice, choice, choice, choice[:-1], choice.upper(), f"{choice} "))]
@@ -214,9 +218,7 @@ def command(system: str, rng: random.Random) -> tuple[list[str], list[str]]:
     args[args.index("--run.epochs") + 1] = "1"
     changed: list[str] = []
     for _ in range(rng.choice((1, 1, 1, 1, 2, 3))):
-        name = rng.choice(sorted(known))
-        if name in NETWORK and name not in ("data.source", "run.coordinator"):
-            continue
+        name = rng.choice(sorted(known.keys() - set(NETWORK) | {"data.source", "run.coordinator"} & known.keys()))
         args = without(args, f"--{name.replace('_', '-')}")
         changed += option(name, known[name], rng)
     if rng.random() < 0.05:
@@ -228,20 +230,20 @@ def command(system: str, rng: random.Random) -> tuple[list[str], list[str]]:
 
 def axis(known: dict[str, Any], rng: random.Random) -> str:
     """An axis of a sweep or a search."""
-    names = [*known, "seed", "config.nosuch", "", "hparams", *rng.sample(TEXTS, 2)]
-    ends = [rng.choice((*INTS, *FLOATS)) for _ in range(3)]
-    low, high, count = ends
-    values = (
-        *(
-            f"lin:{low}:{high}:{count}",
-            f"log:{low}:{high}:{count}",
-            f"{low}:{high}",
-            ",".join(ends),
-            f"log:{low}:{high}",
-        ),
-        *("1e-3,1e-2", "0:2", f"uniform:{low}:{high}", rng.choice(TEXTS), "1e-3,1e-3", ","),
+    name = rng.choice(
+        [*known, *[name for name in known if name.startswith("hparams.")] * 2, "seed", *rng.sample(TEXTS, 2)]
     )
-    return f"{rng.choice(names)}={rng.choice(values)}"
+    hint = known.get(name, int)
+    low, high, count = (words(hint, rng)[:1] for _ in range(3))
+    ends = [end[0] if end else "" for end in (low, high, count)]
+    kind = rng.choice(
+        ("lin:{}:{}:3", "log:{}:{}:2", "{}:{}", "{},{}", "{}", "log:{}:{}", "uniform:{}:{}", "1:{}", "{},{},{}")
+    )
+    if rng.random() < 0.2:
+        kind = rng.choice(
+            ("lin:{}:{}:{}", "log:1e-3:1e-2:{}", "1e-3,1e-2", "0:2", "1e-3,1e-3", ",", "", ":", "log:", "lin:1:2")
+        )
+    return f"{name}={kind.format(*ends)}"
 
 
 def swept(rng: random.Random) -> tuple[str, list[str], list[str]]:
@@ -257,6 +259,25 @@ def swept(rng: random.Random) -> tuple[str, list[str], list[str]]:
         ([], [], ["--dry-run"], ["--zip"], ["--draws", rng.choice(INTS)], ["--group-size", rng.choice(INTS)])
     )
     return "sweep", [system, *args, *axes, *more], [*axes, *more]
+
+
+TOOLS: dict[str, dict[str, Any]] = {
+    "evaluate_vae": {"samples": int, "images": int, "seed": int, "against": Path},
+    "evaluate_gan": {"samples": int, "seed": int, "features": Path, "classifier-updates": int},
+    "export_samples": {"count": int, "seed": int, "out": str},
+}
+
+
+def tool(kit: systems.Kit, rng: random.Random) -> tuple[str, list[str], list[str]]:
+    """The command line of a script that uses a finished run, often of the wrong kind."""
+    script = rng.choice(sorted(TOOLS))
+    system = rng.choice(("vae_mnist", "gan_mnist", "ae_mnist"))
+    run = str(kit.whole(system).folder / "runs" / "r") if rng.random() < 0.9 else rng.choice(PATHS)
+    names = rng.sample(sorted(TOOLS[script]), rng.choice((1, 1, 2)))
+    changed = [f"--{name}={rng.choice(words(TOOLS[script][name], rng) or [''])}" for name in names]
+    if script == "export_samples" and "out" not in names:
+        changed.append("--out=out")
+    return script, [run, *changed], [system, *changed]
 
 
 def _trained(child: server.Child) -> bool:
@@ -316,9 +337,12 @@ def _is_lost_in_single_precision(text: str) -> bool:
 def case(kit: systems.Kit, number: int, folder: Path) -> Result:
     """One command line."""
     rng = kit.random("fuzz", number)
-    system = [*systems.SYSTEMS, "swept", "swept"][number % (len(systems.SYSTEMS) + 2)]
+    kinds = [*systems.SYSTEMS, "swept", "swept", "tool"]
+    system = kinds[number % len(kinds)]
     if system == "swept":
         script, args, changed = swept(rng)
+    elif system == "tool":
+        script, args, changed = tool(kit, rng)
     else:
         script, (args, changed) = system, command(system, rng)
     inner = folder / "a" / "b" / "c"

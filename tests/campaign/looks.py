@@ -49,6 +49,20 @@ def steps(run: Path) -> list[int]:
     return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()) if folder.exists() else []
 
 
+def sound(picture: Path) -> bool:
+    """Whether a picture can be read to its end."""
+    from PIL import Image
+
+    try:
+        with Image.open(picture) as image:
+            for frame in range(getattr(image, "n_frames", 1)):
+                image.seek(frame)
+                image.load()
+    except Exception:  # Pillow raises nearly anything for damaged files
+        return False
+    return True
+
+
 def look(run: Path, every: bool = False) -> Look:
     """A run directory: the newest checkpoint's arrays, or with `every` those of all by step."""
     found = steps(run)
@@ -58,7 +72,7 @@ def look(run: Path, every: bool = False) -> Look:
         "result": _parsed(result.read_text(encoding="utf-8", errors="replace")) if result.exists() else None,
         "step": found[-1] if found else None,
         "arrays": arrays(run / "checkpoints" / str(found[-1])) if found else {},
-        "figures": {str(file.relative_to(run)): True for file in sorted((run / "figures").rglob("[!.]*.*"))},
+        "figures": {str(file.relative_to(run)): sound(file) for file in sorted((run / "figures").rglob("[!.]*.*"))},
     }
     if every:
         values["history"] = {str(step): arrays(run / "checkpoints" / str(step)) for step in found}

@@ -153,6 +153,15 @@ def test_a_child_that_hangs_or_raises_is_seen(tmp_path):
     assert verdicts.manners(ended) is None
 
 
+def test_a_forked_command_ends_as_a_process_does(tmp_path):
+    args = ["--run.epochs", "0", "--data.source", "digits"]
+    (tmp_path / "work").mkdir()
+    forked, real = (server.start("ae_mnist", args, tmp_path / "work", real=real).wait() for real in (False, True))
+    assert (forked.code, forked.out, forked.err) == (real.code, real.out, real.err)
+    assert forked.err.startswith("error: run.epochs = 0 is not allowed")
+    assert forked.code == 2
+
+
 def test_phases_are_told_apart():
     paths = ["runs/r/settings.json", "runs/r/checkpoints/1", "", "runs/r/checkpoints/2", "", "runs/r/figures/a.png"]
     kinds = ["open", "os.rename", "chunk", "os.rename", "chunk", "open"]

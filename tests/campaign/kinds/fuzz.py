@@ -18,125 +18,33 @@ LIMIT = 20.0
 """Seconds of silence that are a hang."""
 TRAINING = 0.3
 """Seconds of training after which most valid commands have been seen to work; the others run to their figures."""
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split("|"))
+
+
 TEXTS = (
-    *[
-        "",
-        ".",
-        "..",
-        "../x",
-        "a/b",
-        "\x1b[31mred",
-        "\r",
-        "é",
-        "��",
-        "😀",
-        "\u202egnp",
-        "-",
-        "--",
-        "---",
-        "-1",
-        "%s%n%d",
-        "$(id)",
-        "`id`",
-        "*",
-        "{}",
-        "{0}",
-        "\\",
-        "a b",
-    ],
-    *[
-        "../../x",
-        "~",
-        "~nobody",
-        "con",
-        "a:b",
-        "a=b",
-        "a,b",
-        "–x",
-        "１２",
-        "0x10",
-        "1_000",
-        "true",
-        "[]",
-        "=",
-        "@x",
-        "'",
-        '"',
-        "None",
-        "a\nb",
-        "a\tb",
-        " ",
-    ],
+    *_words("|.|..|../x|a/b|\x1b[31mred|\r|é|\udcff\udcfe|😀|\u202egnp|-|--|---|-1|%s%n%d|$(id)|`id`|*|{}|{0}|\\|a b"),
+    *_words("../../x|~|~nobody|con|a:b|a=b|a,b|\u2013x|\uff11\uff12|0x10|1_000|true|[]|=|@x|'|\"|None|a\nb|a\tb| "),
     *("x" * 300, "y" * 5000),
 )
-PATHS = (*TEXTS, *["/dev/null", "/dev/null/x", "/proc", "/proc/self/mem", "/nowhere/at/all", "/dev/full", "/sys/x"])
+PATHS = (*TEXTS, *_words("/dev/null|/dev/null/x|/proc|/proc/self/mem|/nowhere/at/all|/dev/full|/sys/x"))
 INTS = (
-    *[
-        "0",
-        "1",
-        "2",
-        "3",
-        "5",
-        "7",
-        "-1",
-        "16",
-        "33",
-        "100",
-        "257",
-        "1000",
-        "4097",
-        "65536",
-        "1000000",
-        "10000000",
-        "100000000",
-        "1000000000",
-    ],
+    *_words("0|1|2|3|5|7|-1|16|33|100|257|1000|4097|65536|1000000|10000000|100000000|1000000000"),
     *(str(2**power + more) for power in (31, 32, 63) for more in (-1, 0)),
     "9" * 30,
 )
 FLOATS = (
-    *[
-        "0",
-        "-0.0",
-        "1e-3",
-        "0.1",
-        "0.5",
-        "0.999999999",
-        "1",
-        "1.000001",
-        "-1",
-        "2",
-        "100",
-        "1e-7",
-        "1e-30",
-        "1e-37",
-        "1e-39",
-        "1e-45",
-        "1e-46",
-        "1e-60",
-        "1e-400",
-    ],
-    *["1e9", "1e30", "3.4e38", "3.5e38", "1e39", "1e60", "1e308", "1e400", "inf", "-inf", "nan"],
+    *_words("0|-0.0|1e-3|0.1|0.5|0.999999999|1|1.000001|-1|2|100|1e-7|1e-30|1e-37|1e-39|1e-45|1e-46|1e-60|1e-400"),
+    *_words("1e9|1e30|3.4e38|3.5e38|1e39|1e60|1e308|1e400|inf|-inf|nan"),
 )
-NO_NUMBERS = "1e3|1.5|1.0||nan|inf|0x10|\uff11\uff12|1_000| 1|None|True|1,5|1e|0x1p3|-|--|+1|-0|" + "9" * 5000
-"""What is no number, or one only to some readers."""
+NO_NUMBERS = _words("1e3|1.5|1.0||nan|inf|0x10|\uff11\uff12|1_000| 1|None|True|1,5|1e|0x1p3|-|--|+1|-0|" + "9" * 5000)
+"""Texts that are no number, or one only to some readers."""
 PARTS = ("data", "config", "hparams", "run")
 NETWORK = ("data.source", "run.distributed", "run.coordinator", "run.processes", "run.process", "run.heartbeat_timeout")
 """Fields whose ordinary values would download, or wait for other processes: these get other values below."""
-SOURCES = (
-    *TEXTS,
-    "digits ",
-    "Digits",
-    "folder",
-    "rda",
-    "petals",
-    "digit",
-    "mnist/x",
-    "nosuch:1.0.0",
-    "emnist/",
-    ":",
-    "/",
-)
+SOURCES = (*TEXTS, *_words("digits |Digits|folder|rda|petals|digit|mnist/x|nosuch:1.0.0|emnist/|:|/"))
 COORDINATORS = (
     "nohost",
     "nohost:",
@@ -175,7 +83,7 @@ def words(hint: Any, rng: random.Random) -> list[str]:
     if get_origin(hint) in (types.UnionType, Union):
         return words(rng.choice([kind for kind in get_args(hint) if kind is not type(None)]), rng)
     if rng.random() < 0.06:
-        return [rng.choice((*TEXTS, *NO_NUMBERS.split("|")))]
+        return [rng.choice((*TEXTS, *NO_NUMBERS))]
     if get_origin(hint) is Literal:
         choice = str(rng.choice(get_args(hint)))
         return [rng.choice((choice, choice, choice, choice[:-1], choice.upper(), f"{choice} "))]

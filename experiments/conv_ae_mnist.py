@@ -8,6 +8,7 @@ The number is a test loss; seconds are of training, on two cores.
 
 from dataclasses import replace
 
+import jaxgen.launch.early  # noqa: F401 Ctrl-C while the rest is imported
 from jaxgen import report
 from jaxgen.algorithms import autoencoder
 from jaxgen.data import DataSettings

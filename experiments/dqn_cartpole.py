@@ -14,6 +14,7 @@ With several cores and seeds, the seeds are spread over the cores. See the READM
 
 from dataclasses import replace
 
+import jaxgen.launch.early  # noqa: F401 Ctrl-C while the rest is imported
 from jaxgen import report
 from jaxgen.algorithms import dqn
 from jaxgen.experiment import Experiment

@@ -18,6 +18,7 @@ from typing import Any
 
 import tyro
 
+import jaxgen.launch.early  # noqa: F401 Ctrl-C while the rest is imported
 from jaxgen.errors import check_at_least, refuse
 from jaxgen.launch import command_line
 

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import tyro
 
+import jaxgen.launch.early  # noqa: F401 Ctrl-C while the rest is imported
 from jaxgen.errors import UserError, check_at_least
 from jaxgen.launch import command_line
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import tyro
 
+import jaxgen.launch.early  # noqa: F401 Ctrl-C while the rest is imported
 from jaxgen.errors import check_at_least, refuse
 from jaxgen.launch import command_line
 

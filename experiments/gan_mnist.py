@@ -10,6 +10,7 @@ See the README for losses, sample quality and training time.
 
 from dataclasses import replace
 
+import jaxgen.launch.early  # noqa: F401 Ctrl-C while the rest is imported
 from jaxgen import report
 from jaxgen.algorithms import gan
 from jaxgen.data import DataSettings

@@ -16,6 +16,7 @@ A schedule of length 0, the default, spans the run. With --config.samples 1, thi
 
 from dataclasses import replace
 
+import jaxgen.launch.early  # noqa: F401 Ctrl-C while the rest is imported
 from jaxgen import report
 from jaxgen.algorithms import vae
 from jaxgen.data import DataSettings

@@ -22,6 +22,7 @@ from typing import Literal
 
 import tyro
 
+import jaxgen.launch.early  # noqa: F401 Ctrl-C while the rest is imported
 from jaxgen.errors import SettingError, UserError, check_at_least
 from jaxgen.launch import command_line, devices
 from jaxgen.runs import directory as run_directory

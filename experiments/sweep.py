@@ -22,6 +22,7 @@ from pathlib import Path
 
 import tyro
 
+import jaxgen.launch.early  # noqa: F401 Ctrl-C while the rest is imported
 from jaxgen.errors import SettingError, check_at_least
 from jaxgen.launch import command_line, devices
 

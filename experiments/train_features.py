@@ -16,6 +16,7 @@ The nets that ship with jaxgen (jaxgen/evaluation/features) were made with
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import jaxgen.launch.early  # noqa: F401 Ctrl-C while the rest is imported
 from jaxgen import data as data_lib
 from jaxgen.errors import check_at_least, refuse
 from jaxgen.launch import command_line

@@ -20,6 +20,7 @@ README for expected numbers.
 
 from dataclasses import replace
 
+import jaxgen.launch.early  # noqa: F401 Ctrl-C while the rest is imported
 from jaxgen import report
 from jaxgen.algorithms import vae
 from jaxgen.data import DataSettings

@@ -24,6 +24,7 @@ See the README for expected numbers.
 
 from dataclasses import replace
 
+import jaxgen.launch.early  # noqa: F401 Ctrl-C while the rest is imported
 from jaxgen import report
 from jaxgen.algorithms import vae
 from jaxgen.data import DataSettings

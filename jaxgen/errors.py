@@ -26,8 +26,14 @@ class Interrupted(UserError):
         self.signal = signal
 
 
+def printable(text: str) -> str:
+    """The text in one line: bytes that are not UTF-8 (of a file's name), line breaks and the like become `?`."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def warn(message: str) -> None:
     """Print one line to stderr, or log it if the program has given the logger `jaxgen` a handler."""
+    message = printable(message)
     logger = logging.getLogger("jaxgen")
     if logger.handlers:
         logger.warning(message)

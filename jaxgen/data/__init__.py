@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxgen import memory
 from jaxgen.data.dataset import Dataset, Split
 from jaxgen.errors import UserError, check_at_least, refuse
 
@@ -53,6 +54,8 @@ def validate(settings: DataSettings) -> None:
         _validate_streaming(settings)
     check_at_least("data.seed", settings.seed, 0)
     check_at_least("data.count", settings.count, 10)
+    if settings.source == "petals":
+        memory.check_count("data.count", settings.count, 3 * (settings.size or 80) ** 2, "picture")
     if settings.source in ("folder", "rda"):
         _validate_path(settings)
     elif settings.path is not None:

@@ -1,7 +1,8 @@
 """Decoded images cached as plain arrays, so that a data set is decoded only once.
 
-One `.npz` per split, written under a temporary name and renamed, read without pickle, and trusted only if the SHA-256
-inside matches. A damaged file is reported and rebuilt; if the cache cannot be written, there is a warning.
+One `.npz` per split, written under a temporary name and renamed, read without pickle. It holds a CRC-32 of each image,
+and a SHA-256 of everything else and of these. A damaged file is reported and rebuilt; if the cache cannot be written,
+there is a warning.
 """
 
 import hashlib
@@ -16,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from jaxgen.data.dataset import Dataset, Split
+from jaxgen.data.rows import crc_of_each, of_checked
 from jaxgen.errors import warn
 
-FORMAT = 1  # incremented when the format changes; older files are then rebuilt
+FORMAT = 2  # incremented when the format changes; older files are then rebuilt
 SPLITS = ("train", "test")
 
 
@@ -40,27 +42,28 @@ def cached(stem: str, key: Mapping[str, Any], beside: Path | None, build: Callab
 
 
 def mapped(stem: str, key: Mapping[str, Any], beside: Path | None) -> Dataset | None:
-    """The cached data set for this `key`, its arrays memory-mapped rather than read; None if there is none.
+    """The cached data set for this `key`, its training images memory-mapped rather than read; None if there is none.
 
-    Pages are read on access, so their checksum is not verified.
+    An image is checked each time it is read; a damaged one raises a `UserError` and removes the file.
     """
     full_key = json.loads(json.dumps({"format": FORMAT, **key}))
     for folder in folders(beside):
+        path = _path(folder, stem, "train")
         try:
-            splits = {name: _map_split(_path(folder, stem, name), full_key) for name in SPLITS}
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            test, _ = _read_split(_path(folder, stem, "test"))
+            train, header, sums = _map_split(path)
+        except Exception:  # zip, JSON and NumPy raise many errors for damaged files
             continue
-        header = splits["train"][1]
-        parts = {name: split for name, (split, _) in splits.items()}
-        return Dataset(header["name"], header["version"], **parts, class_names=tuple(header["class_names"]))
+        if header["key"] == full_key and header["split"] == "train":
+            rows = of_checked(train, sums, path)
+            return Dataset(header["name"], header["version"], rows, test, tuple(header["class_names"]))
     return None
 
 
-def _map_split(path: Path, key: dict[str, Any]) -> tuple[Split, dict[str, Any]]:
+def _map_split(path: Path) -> tuple[Split, dict[str, Any], np.ndarray]:
+    """A split with its images memory-mapped and not yet checked, its header, and the CRC-32 of each image."""
     with np.load(path, allow_pickle=False) as file:
-        header, labels = json.loads(file["header"].tobytes()), file["labels"]
-    if header["key"] != key:
-        raise ValueError("another key")
+        header, labels, sums, digest = (file[name] for name in ("header", "labels", "sums", "digest"))
     with zipfile.ZipFile(path) as archive, open(path, "rb") as file:
         place = archive.getinfo("images.npy").header_offset
         file.seek(place + 26)  # the lengths of the name and the extra field, which precede the array
@@ -69,7 +72,10 @@ def _map_split(path: Path, key: dict[str, Any]) -> tuple[Split, dict[str, Any]]:
         np.lib.format.read_magic(file)
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
         images = np.memmap(path, dtype, "r", file.tell(), shape)
-    return Split(images, labels), header
+    split = Split(images, labels)
+    if digest.tobytes() != _seal(split, header.tobytes(), sums):
+        raise ValueError("checksum")
+    return split, json.loads(header.tobytes()), sums
 
 
 def content_version(train: Split, test: Split) -> str:
@@ -98,6 +104,8 @@ def _read(folder: Path, stem: str, key: dict[str, Any]) -> Dataset | None:
         path = _path(folder, stem, name)
         try:
             split, header = _read_split(path)
+        except _OlderFormatError:
+            return None
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             return None
         except Exception as error:  # zip, JSON and NumPy raise many errors for damaged files
@@ -111,16 +119,29 @@ def _read(folder: Path, stem: str, key: dict[str, Any]) -> Dataset | None:
 
 def _read_split(path: Path) -> tuple[Split, dict[str, Any]]:
     with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-        split = Split(file["images"], file["labels"])
+        if set(file.files) == {"images", "labels", "header", "digest"}:
+            raise _OlderFormatError
+        split, sums = Split(file["images"], file["labels"]), file["sums"]
         header, digest = file["header"].tobytes(), file["digest"].tobytes()
-    if digest != _digest(split, header):
+    if digest != _seal(split, header, sums) or not np.array_equal(sums, crc_of_each(split.images)):
         raise ValueError("checksum")
     return split, json.loads(header)
 
 
-def _digest(split: Split, header: bytes = b"") -> bytes:
-    """SHA-256 of the header, and of the shape and bytes of both arrays."""
-    sha = hashlib.sha256(header)
+class _OlderFormatError(Exception):
+    """The file is of format 1, which has no checksum of each image."""
+
+
+def _seal(split: Split, header: bytes, sums: np.ndarray) -> bytes:
+    """SHA-256 of everything but the images, of which it covers the shape and the checksums."""
+    labels = split.labels
+    kinds = f"{split.images.dtype.str}{split.images.shape}{labels.dtype.str}{labels.shape}{sums.dtype.str}{sums.shape}"
+    return hashlib.sha256(b"".join([header, kinds.encode(), labels.tobytes(), sums.tobytes()])).digest()
+
+
+def _digest(split: Split) -> bytes:
+    """SHA-256 of the shape and bytes of both arrays."""
+    sha = hashlib.sha256()
     for array in (split.images, split.labels):
         sha.update(f"{array.dtype.str}{array.shape}".encode())
         sha.update(np.ascontiguousarray(array).data)
@@ -148,6 +169,7 @@ def _write(dataset: Dataset, stem: str, key: dict[str, Any], beside: Path | None
 
 def _write_split(path: Path, split: Split, header: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    sums = crc_of_each(split.images)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
         with open(temporary, "xb") as file:
@@ -156,7 +178,8 @@ def _write_split(path: Path, split: Split, header: bytes) -> None:
                 images=split.images,
                 labels=split.labels,
                 header=np.frombuffer(header, np.uint8),
-                digest=np.frombuffer(_digest(split, header), np.uint8),
+                sums=sums,
+                digest=np.frombuffer(_seal(split, header, sums), np.uint8),
             )
             file.flush()
             os.fsync(file.fileno())

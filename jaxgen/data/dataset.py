@@ -36,6 +36,10 @@ class Dataset:
         check_split(self.train)
         check_split(self.test)
 
+    def names_of(self, labels: Any) -> list[str]:
+        """The class name of each label; the empty string for an unlabeled image."""
+        return [self.class_names[label] if label >= 0 else "" for label in np.asarray(labels).tolist()]
+
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(H, W, C) of one image."""

@@ -8,13 +8,14 @@ from textwrap import shorten
 
 import numpy as np
 
+from jaxgen import memory
 from jaxgen.data.cache import cached, content_version, warn
 from jaxgen.data.dataset import Dataset, Split
 from jaxgen.data.decode import to_bytes
 from jaxgen.data.parallel import map_threads
 from jaxgen.data.rows import StreamedSplit, of_reader
 from jaxgen.data.split import split_by_hash
-from jaxgen.errors import UserError
+from jaxgen.errors import UserError, printable
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 SHOWN = 5  # broken files named in a message
@@ -50,7 +51,7 @@ def stream(path: Path, size: int, test_fraction: float) -> Dataset:
     sizes = [(_name(file), file.stat().st_size) for file in files]
     version = hashlib.sha256(repr((sizes, size, test_fraction)).encode()).hexdigest()[:12]
     test = Split(*of(apart).examples(np.arange(len(apart))))
-    return Dataset(path.resolve().name, version, of(kept), test, tuple(classes))
+    return Dataset(printable(path.resolve().name), version, of(kept), test, tuple(map(printable, classes)))
 
 
 def _list(path: Path) -> tuple[dict[str, list[Path]], str]:
@@ -113,6 +114,7 @@ def _name(file: Path) -> str:
 def _build(path: Path, classes: dict[str, list[Path]], size: int, test_fraction: float, skip_broken: bool) -> Dataset:
     files = [file for members in classes.values() for file in members]
     labels = np.repeat(np.arange(len(classes), dtype=np.int32), [len(members) for members in classes.values()])
+    memory.check_count(f"data.size = {size}: number of images", len(files), 3 * size**2, "picture")
     images, broken = _decode(files, size)
     if broken:
         _report(path, broken, len(files), skip_broken)
@@ -122,7 +124,9 @@ def _build(path: Path, classes: dict[str, list[Path]], size: int, test_fraction:
         _refuse_empty(path, {name: int((labels == label).sum()) for label, name in enumerate(classes)})
     rows = split_by_hash([_name(file) for file in files], labels, test_fraction)
     train, test = (Split(images[part], labels[part]) for part in rows)
-    return Dataset(path.resolve().name, content_version(train, test), train, test, tuple(classes))
+    return Dataset(
+        printable(path.resolve().name), content_version(train, test), train, test, tuple(map(printable, classes))
+    )
 
 
 def _decode(files: list[Path], size: int) -> tuple[np.ndarray, dict[Path, str]]:
@@ -157,7 +161,7 @@ def _read(file: Path, size: int) -> np.ndarray:
 
 def _report(path: Path, broken: dict[Path, str], count: int, skip_broken: bool) -> None:
     """Name the first broken files, in a warning if they may be skipped, else in the error."""
-    named = "; ".join(f"{_name(file)} ({reason})" for file, reason in list(broken.items())[:SHOWN])
+    named = "; ".join(f"{printable(_name(file))} ({reason})" for file, reason in list(broken.items())[:SHOWN])
     more = f"; and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
     message = f"{len(broken)} of {count} images in {path} cannot be read: {named}{more}"
     if not skip_broken:

@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import shorten
@@ -44,6 +45,9 @@ def prepare(name: str, data_dir: Path) -> Path:
     import tensorflow_datasets as tfds
 
     config = tfds.download.DownloadConfig(try_download_gcs=False)
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    there = set(data_dir.glob("**/*")) if data_dir.exists() else None
     try:
         with _impatient():
             file_format = "array_record" if has_array_record() else "tfrecord"
@@ -53,8 +57,23 @@ def prepare(name: str, data_dir: Path) -> Path:
     except SettingError:
         raise
     except Exception as error:  # from requests, TensorFlow or TFDS: the user needs the reason, not the trace
+        _remove_new(data_dir, there)
         raise _cannot(name, data_dir, _reason(error)) from error
     return Path(builder.data_path)
+
+
+def _remove_new(data_dir: Path, there: set[Path] | None) -> None:
+    """Remove incomplete files that a failed attempt has left; complete downloads stay for the next one."""
+    for path in sorted(data_dir.glob("**/*"), reverse=True):  # contents before their folders
+        if there is not None and path in there:
+            continue
+        if path.is_dir():
+            with contextlib.suppress(OSError):  # not empty
+                path.rmdir()
+        elif any(".tmp" in part or "incomplete" in part for part in path.relative_to(data_dir).parts):
+            path.unlink(missing_ok=True)
+    if there is None and data_dir.exists() and not any(data_dir.iterdir()):
+        data_dir.rmdir()
 
 
 def _cannot(name: str, data_dir: Path, reason: str) -> UserError:

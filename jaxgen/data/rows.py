@@ -1,7 +1,9 @@
 """Splits whose images stay on disk, read and decoded row by row on access."""
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
@@ -46,6 +48,31 @@ def of_arrays(split: Split) -> StreamedSplit:
     """An in-memory split in the form of a streamed one."""
     images, labels = np.asarray(split.images), np.asarray(split.labels)
     return StreamedSplit(images, labels, lambda rows: (images[rows], labels[rows]))
+
+
+def crc_of_each(images: np.ndarray) -> np.ndarray:
+    """The CRC-32 of each image's bytes, uint32 (N,)."""
+    return np.array([zlib.crc32(np.ascontiguousarray(image).data) for image in images], np.uint32)
+
+
+def of_checked(split: Split, sums: np.ndarray, path: Path) -> StreamedSplit:
+    """A split of the file `path`, whose images are compared with their CRC-32 each time they are read.
+
+    A damaged file raises a `UserError` and is removed, for it can be made again.
+    """
+
+    def examples(rows: np.ndarray) -> Examples:
+        images = np.asarray(split.images[rows])
+        if not np.array_equal(crc_of_each(images), sums[rows]):
+            path.unlink(missing_ok=True)
+            raise UserError(
+                f"the cache {path} was damaged and has been removed: the same command decodes the images again and "
+                "goes on from the last checkpoint"
+            )
+        return images, split.labels[rows]
+
+    images = Column(lambda rows: examples(rows)[0], split.images.shape, np.uint8)
+    return StreamedSplit(images, split.labels, examples)
 
 
 def of_reader(read: Read, count: int, place: str) -> StreamedSplit:

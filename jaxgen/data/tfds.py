@@ -64,7 +64,7 @@ def stream(name: str, data_dir: Path, size: int | None, test_fraction: float) ->
     version = folder.name if len(files) == 2 and size is None else f"{folder.name}-{sizes}"
     known = mapped(*_cache_name(base, folder, files, size, test_fraction), data_dir)
     if known is not None:  # already decoded: its pages are read as needed
-        return Dataset(known.name, version, rows_lib.of_arrays(known.train), known.test, known.class_names)
+        return Dataset(known.name, version, known.train, known.test, known.class_names)
     builder = _builder(folder)
     image, label = features(base, builder.info)
     decode = _decoder(image, label, 1 if builder.info.features[image].shape[-1] == 1 else 3, size)
@@ -115,6 +115,10 @@ def _decode(name: str, folder: Path, splits: list[str], size: int | None, test_f
     else:
         rows = split_by_hash([str(row) for row in range(len(train.labels))], train.labels, test_fraction)
         train, test = (Split(train.images[part], train.labels[part]) for part in rows)
+    classes = range(len(builder.info.features[label].names))
+    for part in (train, test):
+        if not np.isin(part.labels, classes).all():
+            raise UserError(f"{folder} is damaged: it has labels beyond its classes; copy it again, or delete it")
     version = folder.name if rest and size is None else f"{folder.name}-{content_version(train, test)}"
     return Dataset(name, version, train, test, tuple(builder.info.features[label].names))
 

@@ -5,17 +5,21 @@ import ctypes
 import io
 import os
 import re
+import stat
 import sys
+import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from textwrap import shorten
 from types import UnionType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import jax
 import tyro
 
 from jaxgen.engine import hosts
-from jaxgen.errors import Interrupted, SettingError, UserError, check_choice
-from jaxgen.runs import machine
+from jaxgen.errors import Interrupted, SettingError, UserError, check_choice, printable, warn
+from jaxgen.runs import machine, signals
 
 S = TypeVar("S")
 
@@ -44,8 +48,8 @@ def parse(
 
 def _one_line(box: str) -> str:
     """Tyro's framed message as one line: the error, then the option the user probably meant."""
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│╭╮╰╯ ") for line in box.splitlines()]
-    text = [line for line in lines if line and not set(line) <= set("─")][1:]
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│╭╮╰╯|+ ") for line in box.splitlines()]
+    text = [line for line in lines if line and not set(line) <= set("─-+|")][1:]
     ends = [i for i, line in enumerate(text) if line.startswith(("Perhaps", "Argument helptext", "For full"))]
     message = " ".join(text[: ends[0]] if ends else text)
     meant = next((text[i + 1] for i in ends if text[i].startswith("Perhaps") and i + 1 < len(text)), "")
@@ -55,13 +59,49 @@ def _one_line(box: str) -> str:
 def use_compilation_cache() -> None:
     """Keep compiled programs on disk between processes, in one folder per kind of machine.
 
-    Code compiled for one processor must not be loaded on another that shares the disk.
+    Code compiled for one processor must not be loaded on another that shares the disk, nor code from a folder in which
+    others can write: it is executed.
 
     `JAX_COMPILATION_CACHE_DIR` chooses another folder; the empty string turns the cache off.
     """
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(machine.cache_folder() / "xla" / machine.instructions()))
+    chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    folder = machine.cache_folder() / "xla" / machine.instructions() if chosen is None else Path(chosen)
+    if chosen == "":
+        return
+    if _is_safe(folder):
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+    else:
+        jax.config.update("jax_enable_compilation_cache", False)
+        warn(f"programs are compiled anew, for others can write in {folder}: remove it, or chmod o-w and chown it")
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    warnings.showwarning = _CacheWarnings(warnings.showwarning, folder)
+
+
+def _is_safe(folder: Path) -> bool:
+    """Whether only this user (and root) can write in the folder, which is made if missing."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.stat()
+    except OSError:
+        return True  # nothing is read from it; JAX reports that it cannot write
+    return sys.platform == "win32" or (found.st_uid in (0, os.getuid()) and not found.st_mode & stat.S_IWOTH)
+
+
+class _CacheWarnings:
+    """In place of one warning a program, a line about all damaged, or all unwritable, entries of the cache."""
+
+    def __init__(self, show: Callable[..., None], folder: Path) -> None:
+        self._show, self._folder = show, folder
+        self._said: set[str] = set()
+
+    def __call__(self, message: Any, *args: Any, **kwargs: Any) -> None:
+        kind = re.match("Error (reading|writing) persistent compilation cache", str(message))
+        if kind is None:
+            self._show(message, *args, **kwargs)
+        elif kind[1] not in self._said:
+            self._said.add(kind[1])
+            fault = "damaged: remove it, meanwhile" if kind[1] == "reading" else "not written:"
+            warn(f"entries of the compilation cache {self._folder} are {fault} programs are compiled at each start")
 
 
 def keep_freed_memory() -> None:
@@ -120,25 +160,48 @@ def main(default: S | UnionType, run: Callable[[S], Any], description: str | Non
 def reported(run: Callable[[], Any]) -> None:
     """Set up the process, run, and turn user errors into one line and an exit code."""
     try:
-        keep_freed_memory()
-        use_compilation_cache()
-        run()
+        for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is no reason to stop
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        with signals.raised() as signal:
+            keep_freed_memory()
+            use_compilation_cache()
+            run()
     except SettingError as error:
         _fail(str(error), 2)
     except Interrupted as error:
         _fail(str(error), 128 + error.signal)
     except UserError as error:
         _fail(str(error), 1)
+    except MemoryError as error:
+        _fail(f"{NO_MEMORY} ({error})", 1)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        _fail(f"{NO_MEMORY} ({shorten(str(error), 120)})", 1)
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
         _fail(f"{error.strerror or error}: {error.filename or 'while writing'}; what was saved before is intact", 1)
     except KeyboardInterrupt:
-        _fail("interrupted", 130)
+        _interrupted(signal.received)
 
 
-def _fail(message: str, code: int) -> None:
-    print(f"error: {message}", file=sys.stderr, flush=True)
+NO_MEMORY = "memory ran out, what was saved is intact: make run.seeds or the config's numbers, batch_size first, less"
+
+
+def _interrupted(number: int | None) -> NoReturn:
+    """End the process; after a signal at once, for XLA may be compiling in threads that Python's exit would wreck."""
+    try:
+        _fail("interrupted; what was saved before is intact, the same command goes on from there", 128 + (number or 2))
+    finally:
+        if number is not None:
+            sys.stdout.flush()
+            os._exit(128 + number)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"error: {printable(message)}", file=sys.stderr, flush=True)
     if hosts.are_several():  # skip the exit barrier, which the others would have to join
         sys.stdout.flush()
         os._exit(code)

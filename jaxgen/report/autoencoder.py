@@ -41,7 +41,7 @@ def _draw_reconstructions(snapshot: Snapshot) -> None:
         "untrained": np.asarray(reconstruct(snapshot.initial().params, images, snapshot.key)),
         "after": np.asarray(reconstruct(snapshot.state.params, images, snapshot.key)),
     }
-    names = [snapshot.dataset.class_names[int(label)] for label in snapshot.dataset.test.labels[:SHOWN]]
+    names = snapshot.dataset.names_of(snapshot.dataset.test.labels[:SHOWN])
     figures.image_rows(snapshot.directory / "reconstructions.png", rows, names)
 
 

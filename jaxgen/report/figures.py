@@ -1,5 +1,6 @@
 """Figures as PNG files: arrays in, pictures out. Matplotlib is imported on first use and needs no display."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from jaxgen.files import replacing
 
 COLORS = ("#2ca02c", "#9467bd", "#e6c700", "#8c8c8c", "#ff7f0e", "#111111", "#d62728", "#1f3b8c", "#8c564b", "#17becf")
 """One color per class, in the spirit of the chapter's."""
+UNLABELED = "#b0b0b0"
 
 
 def _figure(width: float, height: float) -> Any:
@@ -20,8 +22,14 @@ def _figure(width: float, height: float) -> Any:
 
 
 def _save(figure: Any, path: Path) -> None:
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # once a letter; it is drawn as a box
         figure.savefig(temporary, dpi=120)
+
+
+def _plain(text: str) -> str:
+    """Text in which Matplotlib sees no mathematics."""
+    return text.replace("$", r"\$")
 
 
 def _show(axes: Any, image: np.ndarray) -> None:
@@ -42,7 +50,7 @@ def image_rows(path: Path, rows: dict[str, np.ndarray], titles: Sequence[str] = 
             _show(axes, np.asarray(image))
         line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
     for axes, title in zip(grid[0], titles, strict=False):
-        axes.set_title(title, fontsize=8)
+        axes.set_title(_plain(title), fontsize=8)
     _save(figure, path)
 
 
@@ -77,7 +85,7 @@ def code_scatter(path: Path, codes: np.ndarray, labels: np.ndarray, class_names:
     figure = _figure(7, 6)
     axes = figure.subplots()
     order = np.random.default_rng(0).permutation(len(codes))  # so that no class hides the others
-    colors = np.array([COLORS[label % len(COLORS)] for label in labels])
+    colors = np.array([COLORS[label % len(COLORS)] if label >= 0 else UNLABELED for label in labels.tolist()])
     axes.scatter(
         codes[order, 0],
         codes[order, 1],
@@ -86,8 +94,11 @@ def code_scatter(path: Path, codes: np.ndarray, labels: np.ndarray, class_names:
         alpha=0.6,
         linewidths=0,
     )
-    for label, name in enumerate(class_names):
-        axes.scatter([], [], s=20, c=COLORS[label % len(COLORS)], label=name)
+    shown = {name: COLORS[label % len(COLORS)] for label, name in enumerate(class_names) if (labels == label).any()}
+    if (labels < 0).any():
+        shown["unlabeled"] = UNLABELED
+    for name, color in shown.items():
+        axes.scatter([], [], s=20, c=color, label=_plain(name))
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     axes.set(xlabel=f"{axis} 1", ylabel=f"{axis} 2", title=f"Test images in the code plane ({len(codes):,})")
     _save(figure, path)

@@ -80,7 +80,7 @@ def _draw_reconstructions(snapshot: Snapshot) -> None:
     rows = {"original": _pixels(snapshot, count)}
     rows["untrained"] = np.asarray(reconstruct(snapshot.initial().params, test.images[:count], snapshot.key))
     rows |= {f"sample {i + 1}": images[:, i] for i in range(DRAWS)}
-    names = [snapshot.dataset.class_names[int(label)] for label in test.labels[:count]]
+    names = snapshot.dataset.names_of(test.labels[:count])
     figures.image_rows(snapshot.directory / "reconstructions.png", rows, names)
 
 

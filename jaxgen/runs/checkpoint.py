@@ -5,11 +5,15 @@ committed together. On restore everything is hashed again, because orbax silentl
 is set aside as `damaged-N`, and the previous one is used.
 """
 
+import errno
 import hashlib
+import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import jax
@@ -102,8 +106,12 @@ class Checkpoints:
             create=False,
             multiprocessing_options=_alone() if hosts.are_several() else ocp.options.MultiprocessingOptions(),
         )
-        self._manager = ocp.CheckpointManager(self._directory, options=options)
         self.best_score = float("inf")
+        for step in reversed(steps(self._directory)):
+            error = _unreadable(self._directory / str(step))
+            if error is not None:  # orbax would raise it for the whole folder
+                self._set_aside(step, error)
+        self._manager = ocp.CheckpointManager(self._directory, options=options)
 
     def save(self, step: int, tree: Tree, meta: Json, score: float | None = None) -> None:
         """Start saving `tree` as `step`; `score` (lower is better) determines the best.
@@ -150,6 +158,7 @@ class Checkpoints:
                 raise
             except Exception as error:  # orbax may raise anything on a damaged file
                 self._set_aside(step, error)
+                self._manager.reload()
                 continue
             return step, tree, meta
         return None
@@ -209,13 +218,12 @@ class Checkpoints:
         damaged, number = self._directory.parent / f"damaged-{step}", 1
         while damaged.exists():
             damaged, number = self._directory.parent / f"damaged-{step}.{number}", number + 1
-        reason = (str(error).splitlines() or [""])[0][:200]
         self._warn(
-            f"checkpoint {step} is damaged ({type(error).__name__}: {reason}); moved to {damaged}, "
+            f"checkpoint {step} is damaged ({type(error).__name__}: {_reason(error)}); moved to {damaged}, "
             "falling back to the one before it"
         )
         shutil.move(self._directory / str(step), damaged)
-        self._manager.reload()
+        _hush_closed_loops()
 
     def wait(self) -> None:
         """Return once everything saved is on disk."""
@@ -230,12 +238,54 @@ class Checkpoints:
         self._manager.close()
 
     def _cannot_write(self, error: Exception) -> UserError:
+        _hush_closed_loops()
+        if not self._directory.exists():
+            return UserError(f"{self._directory} was removed while the run was being trained: its checkpoints are lost")
         free = shutil.disk_usage(self._directory).free // 2**20
-        reason = (str(error).splitlines() or [""])[0][:200]
         return UserError(
-            f"could not write a checkpoint to {self._directory} ({reason}; {free} MiB free): make room and run the "
-            "same command again, it continues from the last complete checkpoint"
+            f"could not write a checkpoint to {self._directory} ({_reason(error)}; {free} MiB free): mend that and run "
+            "the same command again, it continues from the last complete checkpoint"
         )
+
+
+def _unreadable(step: Path) -> Exception | None:
+    """The error in orbax's own notes about a step, if they are damaged."""
+    try:
+        notes = json.loads((step / "_CHECKPOINT_METADATA").read_text(encoding="utf-8"))
+        for name in ("init_timestamp_nsecs", "commit_timestamp_nsecs"):
+            if not isinstance(notes.get(name, 0), int):
+                raise TypeError(f"{name} is {notes[name]!r}")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        return error
+    return None
+
+
+def _hush_closed_loops() -> None:
+    """Hide what tensorstore's threads raise after a failure: they report to an event loop that has ended by then."""
+    show = sys.unraisablehook
+    if isinstance(show, _Hushed):
+        return
+    sys.unraisablehook = _Hushed(show)
+
+
+class _Hushed:
+    def __init__(self, show: Callable[[Any], Any]) -> None:
+        self._show = show
+
+    def __call__(self, unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            self._show(unraisable)
+
+
+_CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOMEM)
+
+
+def _reason(error: Exception) -> str:
+    """An error of orbax or tensorstore in a few words: the system's own if it is in there."""
+    known = (os.strerror(code) for code in _CODES)
+    return next((words for words in known if words in str(error)), shorten(str(error) or type(error).__name__, 120))
 
 
 def steps(directory: Path) -> list[int]:

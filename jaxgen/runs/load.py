@@ -134,7 +134,7 @@ def _restored(path: Path, step: int | None = None) -> tuple[int, dict[str, np.nd
     """Step, arrays by name, and the best step from the newest valid checkpoint, or from that of `step`."""
     if not (path / "checkpoints").exists():
         return None
-    checkpoints = Checkpoints(path / "checkpoints", 1)
+    checkpoints = Checkpoints(path / "checkpoints", 1, warn=warn)
     try:
         found = checkpoints.newest() if step is None else checkpoints.at(step)
         return None if found is None else (found[0], found[1], checkpoints.best_step)

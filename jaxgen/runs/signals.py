@@ -1,10 +1,13 @@
-"""Deferral of SIGTERM and Ctrl-C until a span is done."""
+"""SIGTERM and Ctrl-C: raised outside training, deferred until a span is done within it."""
 
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
+
+NUMBERS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Signals:
@@ -19,16 +22,41 @@ class Signals:
         self.received = number
 
 
+class _Raised(Signals):
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+        raise KeyboardInterrupt
+
+
+_outside = _Raised()
+"""The signal raised outside training: a library may have swallowed the exception, so training looks here too."""
+
+
+@contextmanager
+def raised() -> Iterator[Signals]:
+    """Raise `KeyboardInterrupt` for either signal, which no `except Exception` on its way stops."""
+    _outside.received = None
+    with _handled(_outside):
+        yield _outside
+
+
 @contextmanager
 def deferred() -> Iterator[Signals]:
-    """Record SIGTERM and SIGINT instead of acting on them; a no-op outside the main thread, where it is impossible."""
+    """Record the signals instead of acting on them; a no-op outside the main thread, where it is impossible."""
     signals = Signals()
+    signals.received = _outside.received
+    with _handled(signals):
+        yield signals
+
+
+@contextmanager
+def _handled(handler: Any) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
-        yield signals
+        yield
         return
-    previous = {number: signal.signal(number, signals) for number in (signal.SIGTERM, signal.SIGINT)}
+    previous = {number: signal.signal(number, handler) for number in NUMBERS}
     try:
-        yield signals
+        yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        for number, before in previous.items():
+            signal.signal(number, before)

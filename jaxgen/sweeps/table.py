@@ -88,7 +88,7 @@ def over_seeds(table: Table, axes: Sequence[str], metric: str) -> list[Json]:
     settings: dict[tuple[Any, ...], list[float]] = {}
     names = [name for name in axes if name != "seed"]
     for row in table:
-        if not row["diverged"]:
+        if not row["diverged"] and row.get(metric) is not None:
             settings.setdefault(tuple(row[name] for name in names), []).append(row[metric])
     return [
         {

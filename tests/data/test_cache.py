@@ -67,7 +67,7 @@ def test_other_key_builds_again_and_replaces(tmp_path: Path) -> None:
 def test_other_format_builds_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build = Builder()
     cached("toy", {}, tmp_path, build)
-    monkeypatch.setattr("jaxgen.data.cache.FORMAT", 2)
+    monkeypatch.setattr("jaxgen.data.cache.FORMAT", 99)
     cached("toy", {}, tmp_path, build)
     assert build.calls == 2
 

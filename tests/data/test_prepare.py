@@ -119,6 +119,7 @@ def test_after_a_failure_the_next_start_succeeds(mirror: Path, tmp_path: Path) -
     sound = file.read_bytes()
     file.write_bytes(sound[: len(sound) // 2])
     refusal(tmp_path / "tfds")  # half a download
+    assert not [path for path in (tmp_path / "tfds").rglob("*") if ".tmp" in path.name or "incomplete" in path.name]
     file.unlink()
     assert "HTTP code: 404" in refusal(tmp_path / "other")
     file.write_bytes(sound)
@@ -126,11 +127,14 @@ def test_after_a_failure_the_next_start_succeeds(mirror: Path, tmp_path: Path) -
 
 
 @needs_tensorflow
-def test_refused_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     download_from(port, monkeypatch)
-    assert "(no answer from 127.0.0.1)" in refusal(tmp_path)
+    assert "(no answer from 127.0.0.1)" in refusal(tmp_path / "new")
+    assert not (tmp_path / "new").exists()  # nothing is left behind
+    said = capfd.readouterr().err.splitlines()
+    assert len(said) < 3, said
 
 
 @needs_tensorflow

@@ -56,6 +56,28 @@ def test_nothing_of_the_training_split_is_decoded_before_it_is_asked_for(tiny, t
     assert len(decoded) == 5
 
 
+def test_a_damaged_cache_is_noticed_while_it_streams_and_made_again(tiny, tmp_path):
+    tiny.write_set(tmp_path, {"train": tiny.pictures(40), "test": tiny.pictures(4)})
+    whole = tfds.load("toy", tmp_path, None, 0.2)
+    streamed = tfds.stream("toy", tmp_path, None, 0.2)
+    (file,) = (tmp_path / ".jaxgen").glob("*-train.npz")
+    sound = file.read_bytes()
+    images = np.asarray(whole.train.images)
+    place = sound.index(images.tobytes()) + 7 * images[0].nbytes + 11
+    numbers = np.arange(40)
+    for at in (place, place + 3):
+        damaged = bytearray(sound)
+        damaged[at] ^= 1
+        file.write_bytes(damaged)
+        streamed = tfds.stream("toy", tmp_path, None, 0.2)
+        np.testing.assert_array_equal(streamed.train.examples(numbers[8:])[0], whole.train.images[8:])
+        with pytest.raises(UserError, match=r"was damaged and has been removed: the same command"):
+            streamed.train.examples(numbers)
+        assert not file.exists()
+    again = tfds.stream("toy", tmp_path, None, 0.2)
+    np.testing.assert_array_equal(again.train.examples(numbers)[0], whole.train.images)
+
+
 def test_what_was_decoded_before_is_mapped_and_not_decoded_again(tiny, tmp_path, monkeypatch):
     tiny.write_set(tmp_path, {"train": tiny.pictures(24)})
     unknown = tfds.stream("toy", tmp_path, None, 0.25)
@@ -63,7 +85,7 @@ def test_what_was_decoded_before_is_mapped_and_not_decoded_again(tiny, tmp_path,
     monkeypatch.setattr(tfds, "to_bytes", None)
     streamed = tfds.stream("toy", tmp_path, None, 0.25)
     assert_same_images(streamed, resident)
-    assert isinstance(streamed.train.images.base, np.memmap) or isinstance(streamed.train.images, np.memmap)
+    assert isinstance(streamed.train.images, rows.Column)  # read as needed
     assert streamed.version == unknown.version
 
 

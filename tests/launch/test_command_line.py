@@ -2,9 +2,11 @@ import os
 import platform
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass, field
 from typing import Literal
 
+import jax
 import pytest
 
 from jaxgen.algorithms import autoencoder
@@ -57,6 +59,9 @@ def test_a_wrong_command_line_is_one_line(args, said):
         (UserError("no data"), 1, "error: no data"),
         (OSError(28, "No space left on device", "/a/b"), 1, "error: No space left on device: /a/b"),
         (KeyboardInterrupt(), 130, "error: interrupted"),
+        (MemoryError("16 GiB"), 1, "error: memory ran out, what was saved is intact"),
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory"), 1, "error: memory ran out"),
+        (UserError("a\nb \udc80"), 1, "error: a?b ?\n"),
     ],
 )
 def test_what_a_person_can_mend_is_one_line_and_a_code(monkeypatch, capsys, error, code, said):
@@ -69,6 +74,37 @@ def test_what_a_person_can_mend_is_one_line_and_a_code(monkeypatch, capsys, erro
         command_line.main(Outer(), run, "Doc.")
     assert stop.value.code == code
     assert capsys.readouterr().err.startswith(said)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A folder for the compilation cache, with JAX's settings put back."""
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs", "jax_enable_compilation_cache")
+    before = {name: getattr(jax.config, name) for name in names}
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr("warnings.showwarning", warnings.showwarning)
+    yield tmp_path / "cache"
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+def test_code_is_not_loaded_from_a_folder_in_which_others_can_write(cache, capsys):
+    command_line.use_compilation_cache()
+    assert jax.config.jax_compilation_cache_dir == str(cache)
+    assert cache.stat().st_mode & 0o777 == 0o700
+    cache.chmod(0o777)
+    command_line.use_compilation_cache()
+    assert not jax.config.jax_enable_compilation_cache
+    assert f"others can write in {cache}" in capsys.readouterr().err
+
+
+def test_a_damaged_cache_is_one_line(cache, capsys):
+    command_line.use_compilation_cache()
+    for name in ("a", "b"):
+        warnings.showwarning(
+            UserWarning(f"Error reading persistent compilation cache entry for {name!r}"), UserWarning, "", 1
+        )
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_a_defect_of_ours_keeps_its_trace(monkeypatch):

@@ -1,5 +1,7 @@
 """Pictures on disk: whole or absent, and one that is damaged does not spoil the others."""
 
+import warnings
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -23,6 +25,16 @@ def test_an_animation_leaves_out_frames_that_are_damaged_or_missing(tmp_path, ca
     assert Image.open(tmp_path / "training.gif").n_frames == 2
     said = capsys.readouterr().err.splitlines()
     assert [str(path) in line for path, line in zip(paths[1:4], said, strict=True)] == [True] * 3
+
+
+def test_names_of_classes_may_hold_anything(tmp_path):
+    names = ["$x^{$ \\frac", "花卉 🌸", "_hidden", ""]
+    labels = np.array([0, 1, 2, -1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figures.code_scatter(tmp_path / "codes.png", np.zeros((4, 2)), labels, names[:3], "code")
+        figures.image_rows(tmp_path / "rows.png", {"row": np.zeros((4, 8, 8, 1))}, names)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_picture_is_whole_or_as_before(tmp_path, monkeypatch):

@@ -78,7 +78,7 @@ def test_a_full_disk_is_one_line_and_costs_nothing_saved(three, monkeypatch):
     checkpoints = Checkpoints(three, keep=3)
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
-        with pytest.raises(UserError, match=r"the disk is full.*make room and run the same command again"):
+        with pytest.raises(UserError, match=r"the disk is full.*mend that and run the same command again"):
             checkpoints.save(4, tree(4), {})
     checkpoints.close()
     assert steps(three) == [1, 2, 3]
@@ -139,7 +139,17 @@ def flip_a_number_in_manifest(folder):
     change_manifest(folder, lambda record: record["meta"].update(seconds=0.2), seal=False)
 
 
+def change_orbax_notes(folder):
+    notes = json.loads((folder / "_CHECKPOINT_METADATA").read_text())
+    (folder / "_CHECKPOINT_METADATA").write_text(json.dumps({**notes, "init_timestamp_nsecs": {}}))
+
+
+def garble_orbax_notes(folder):
+    (folder / "_CHECKPOINT_METADATA").write_bytes(b"\xff{")
+
+
 DAMAGES = (
+    *(change_orbax_notes, garble_orbax_notes),
     *(make_empty, truncate_all, flip_all_arrays, drop_manifest),
     *(lie_in_manifest, flip_a_name_in_manifest, flip_a_number_in_manifest),
 )

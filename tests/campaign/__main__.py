@@ -3,6 +3,8 @@
 import argparse
 import importlib
 import json
+import os
+import selectors
 import shutil
 import sys
 import tempfile
@@ -10,6 +12,7 @@ import time
 import traceback
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import IO
 
 from . import server
 from .systems import Kit
@@ -23,6 +26,7 @@ def parse() -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(prog="python -m tests.campaign", description="A campaign of faults.")
     parser.add_argument("--minutes", type=float, default=10, help="time to spend")
+    parser.add_argument("--jobs", type=int, default=server.cores(), help="cases at once; default: one a core")
     parser.add_argument("--seed", type=int, default=0, help="seed of all cases")
     parser.add_argument("--kinds", default=",".join(SHARES), help="kinds of case, with commas")
     parser.add_argument("--first", type=int, default=0, help="number of the first case of each kind")
@@ -63,7 +67,7 @@ class Table:
         """Kinds, and below each its systems and phases, by verdict."""
         counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         for kind, _, result in self.cases:
-            counts[kind, ""][result.verdict] += result.tried
+            counts[kind, ""][result.verdict] += result.tried or (result.verdict in FAILURES)
             for tag in result.tags:
                 counts[kind, tag][result.verdict] += 1
         lines = [f"{'':34}{'tried':>7}" + "".join(f"{verdict:>10}" for verdict in VERDICTS)]
@@ -90,35 +94,80 @@ def run(kit: Kit, kind: str, number: int, keep: bool = False) -> Result:
     return result
 
 
-def campaign(options: argparse.Namespace, work: Path) -> Table:
-    """Cases of all kinds until the time is over, each kind in its share of it."""
-    server.prepare(options.cache or work / "cache")
-    kit, table = Kit(work, options.seed), Table(options.seed)
-    if options.case:
-        kind, number = options.case.split(":")
-        result = run(kit, kind, int(number), keep=True)
-        table.add(kind, int(number), result)
-        print(f"{result.verdict}: {result.what}\n    {result.why}\n    its folder: {work / f'{kind}-{number}'}")
-        return table
+def work_on(options: argparse.Namespace, kit: Kit, place: int, began: float, done: IO[str]) -> None:
+    """One worker: cases until the time is over, each kind in its share of it; every `options.jobs`-th of each kind."""
     kinds = options.kinds.split(",")
-    spent, began = dict.fromkeys(kinds, 0.0), time.monotonic()
-    numbers = dict.fromkeys(kinds, options.first)
-    last = began
+    spent, numbers = dict.fromkeys(kinds, 0.0), dict.fromkeys(kinds, options.first + place)
     while time.monotonic() - began < 60 * options.minutes:
-        open_kinds = [kind for kind in kinds if numbers[kind] - options.first < options.cases]
-        if not open_kinds:
-            break
-        kind = min(open_kinds, key=lambda kind: spent[kind] / SHARES[kind])
+        left = [kind for kind in kinds if numbers[kind] - options.first < options.cases]
+        if not left:
+            return
+        kind = min(left, key=lambda kind: spent[kind] / SHARES[kind])
         start = time.monotonic()
         result = run(kit, kind, numbers[kind])
-        table.add(kind, numbers[kind], result)
-        numbers[kind] += 1
-        spent[kind] += time.monotonic() - start
-        if options.verbose:
-            print(f"{time.monotonic() - start:.1f} s {result.verdict} {result.tried} {result.what}", flush=True)
-        if time.monotonic() - last > 30:
-            last = time.monotonic()
-            print(f"{(last - began) / 60:.1f} min: {dict(Counter(case[0] for case in table.cases))}", flush=True)
+        seconds = time.monotonic() - start
+        done.write(json.dumps([kind, numbers[kind], seconds, result]) + "\n")
+        done.flush()
+        numbers[kind] += options.jobs
+        spent[kind] += seconds
+
+
+def begin(options: argparse.Namespace, work: Path, place: int, began: float) -> tuple[int, IO[str]]:
+    """A worker in a process of its own: its id, and the pipe that its results come from."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(writing)
+        return pid, open(reading, encoding="utf-8")
+    try:
+        os.close(reading)
+        folder = work / str(place)
+        folder.mkdir()
+        with open(writing, "w", encoding="utf-8") as done:
+            work_on(options, Kit(folder, options.seed), place, began, done)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        os._exit(0)
+
+
+def campaign(options: argparse.Namespace, work: Path) -> Table:
+    """All workers' cases."""
+    table, began = Table(options.seed), time.monotonic()
+    last = began
+    workers = [begin(options, work, place, began) for place in range(options.jobs)]
+    try:
+        with selectors.DefaultSelector() as selector:
+            for _, pipe in workers:
+                selector.register(pipe, selectors.EVENT_READ)
+            while selector.get_map():
+                for key, _ in selector.select():
+                    line = key.fileobj.readline()  # type: ignore[union-attr]
+                    if not line:
+                        selector.unregister(key.fileobj)
+                        continue
+                    kind, number, seconds, fields = json.loads(line)
+                    result = Result(*fields)
+                    table.add(kind, number, result)
+                    if options.verbose:
+                        print(f"{seconds:.1f} s {result.verdict} {result.tried} {result.what}", flush=True)
+                if time.monotonic() - last > 30:
+                    last = time.monotonic()
+                    counts = Counter(kind for kind, _, _ in table.cases)
+                    print(f"{(last - began) / 60:.1f} min: {dict(counts)}", flush=True)
+    finally:
+        for pid, _ in workers:
+            os.waitpid(pid, 0)
+    return table
+
+
+def one(options: argparse.Namespace, work: Path) -> Table:
+    """One case, again."""
+    kind, number = options.case.split(":")
+    result = run(Kit(work, options.seed), kind, int(number), keep=True)
+    table = Table(options.seed)
+    table.add(kind, int(number), result)
+    print(f"{result.verdict}: {result.what}\n    {result.why}\n    its folder: {work / f'{kind}-{number}'}")
     return table
 
 
@@ -127,7 +176,8 @@ def main() -> None:
     options = parse()
     work = Path(tempfile.mkdtemp(prefix="jaxgen-campaign-")).resolve()
     try:
-        table = campaign(options, work)
+        server.prepare(options.cache or work / "cache")
+        table = one(options, work) if options.case else campaign(options, work)
     finally:
         if not options.case:
             shutil.rmtree(work, ignore_errors=True)

@@ -35,6 +35,11 @@ _POLL = 0.02
 """Seconds between two looks at a child."""
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def prepare(cache: Path) -> None:
     """Set the environment and import what the commands import, without starting JAX."""
     os.environ |= {
@@ -158,6 +163,13 @@ class Child:
 
     def wait(self, limit: float = LIMIT, enough: Callable[["Child"], bool] | None = None) -> Done:
         """Wait for its end; kill it at the limits, or once it has done `enough`."""
+        try:
+            return self._wait(limit, enough)
+        except BaseException:
+            self.end()
+            raise
+
+    def _wait(self, limit: float, enough: Callable[["Child"], bool] | None) -> Done:
         hang, stopped = "", False
         while not self.poll():
             seconds = time.monotonic() - self.began

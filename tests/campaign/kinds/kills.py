@@ -131,7 +131,7 @@ def together(kit: systems.Kit, rng: random.Random, name: str, folder: Path) -> R
     pair = _pair(folder)
     killed = pair[victim].killed(after)
     left = pair[1 - victim].wait(90 + PATIENCE)
-    faults = [verdicts.manners(left, (0, 1))]
+    faults = [verdicts.manners(without_abort(left), (0, 1))]
     if killed.code in KILLED and left.code == 1 and "error: " not in left.err.splitlines()[-1]:
         faults.append((SILENT, f"the other one said: {verdicts.tail(left.err)}"))
     done = [child.wait(180) for child in _pair(folder)]
@@ -140,6 +140,16 @@ def together(kit: systems.Kit, rng: random.Random, name: str, folder: Path) -> R
     verdict, why = verdicts.worst(*last, *faults)
     hit = int(killed.code in KILLED)
     return Result(verdict, f"two processes, {victim} after {after:.2f} s", why, (name,) * hit, hit)
+
+
+def without_abort(done: verdicts.Done) -> verdicts.Done:
+    """What a process said, without the stack that JAX prints before it aborts a process that has lost another.
+
+    No code of ours can keep it from that; the line after it is ours.
+    """
+    if "Terminating process because the JAX distributed service" not in done.err:
+        return done
+    return done._replace(err=done.err[done.err.find("\nerror: ") + 1 :])
 
 
 def on_ray(kit: systems.Kit, rng: random.Random, name: str, folder: Path) -> Result:

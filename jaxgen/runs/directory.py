@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,6 +74,10 @@ class RunDirectory:
 
 def _lock(path: Path) -> lock_lib.Lock:
     lock = lock_lib.attempt(path / ".lock")
+    for _ in range(5):  # `lock.is_held` holds it for a moment
+        if lock is None:
+            time.sleep(0.02)
+            lock = lock_lib.attempt(path / ".lock")
     if lock is None:
         raise UserError(f"{path} is in use by another process; wait for it or give another run.name")
     return lock
@@ -174,7 +178,7 @@ def read_record(path: Path) -> Json:
         return renamed.record(read_json(path / "settings.json"), path)
 
 
-def read_result(path: Path) -> Json | None:
+def read_result(path: Path, warn: Callable[[str], None] = warn) -> Json | None:
     """`result.json` of a run directory; None if there is none, or a damaged one, which can be made again."""
     file = path / "result.json"
     if not file.exists():

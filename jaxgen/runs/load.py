@@ -35,7 +35,7 @@ def load(path: str | Path, *, algorithm: Algorithm | None = None) -> Run:
     record = run_directory.read_record(path)
     plain: Json = record["settings"]
     with interpreting(path / "settings.json"):
-        algorithm = algorithm or _algorithm(path, record["algorithm"])
+        algorithm = algorithm or algorithm_of(path, record["algorithm"])
         config, hparams, data = _settings(path, algorithm, record)
         facts = _facts(record["data"])
         if facts is not None and "fitted" not in record:
@@ -74,6 +74,7 @@ def load(path: str | Path, *, algorithm: Algorithm | None = None) -> Run:
         compile_seconds=0.0 if result is None else result["compile_seconds"],
         experiment=record["experiment"],
         _dataset=None if data is None else partial(_data, path, data, record["data"]),
+        _at=lambda step: rebuild(cast(Any, _restored(path, step))[1]),
         _best=None if best is None else lambda: (best, rebuild(cast(Any, _restored(path, best))[1])),
     )
 
@@ -89,7 +90,8 @@ def _settings(path: Path, algorithm: Algorithm, record: Json) -> tuple[Any, Any,
         raise UserError(f"{path} is a run of {record['experiment']} and does not fit here: {error}") from error
 
 
-def _algorithm(path: Path, name: str | None) -> Algorithm:
+def algorithm_of(path: Path, name: str | None) -> Algorithm:
+    """The module of a run's algorithm."""
     if name is None:
         raise UserError(f"{path} does not say which algorithm it is a run of: give it, as load(path, algorithm=...)")
     if name in sys.modules:

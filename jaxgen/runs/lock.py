@@ -56,6 +56,24 @@ def attempt(path: Path) -> Lock | None:
     return None
 
 
+def is_held(path: Path) -> bool:
+    """Whether some process holds the lock; asks without creating the file."""
+    try:
+        file = open(path, "rb")  # noqa: SIM115 - closed below
+    except OSError:
+        return False
+    with file:
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            else:
+                _windows.locking(file.fileno(), _windows.LK_NBRLCK, 1)
+                _windows.locking(file.fileno(), _windows.LK_UNLCK, 1)
+        except OSError:
+            return True
+    return False
+
+
 def _is_taken(file: IO[bytes], wait: bool) -> bool:
     """Whether we got the lock; `wait` applies to POSIX systems only, as Windows gives up after ten seconds."""
     try:

@@ -18,7 +18,7 @@ from . import server
 from .systems import Kit
 from .verdicts import FAILURES, VERDICTS, Result
 
-SHARES = {"kills": 3, "damage": 3, "fuzz": 3, "signals": 2, "disks": 2, "races": 1, "folders": 1}
+SHARES = {"kills": 3, "damage": 3, "fuzz": 3, "signals": 2, "disks": 2, "races": 1, "folders": 1, "long": 0.5}
 """The kinds of case, and their shares of the time."""
 
 

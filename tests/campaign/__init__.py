@@ -1,0 +1,12 @@
+"""A fault campaign: many small runs are killed, damaged, starved and raced, and each outcome is judged.
+
+    python -m tests.campaign --minutes 10                      # a slice of every kind
+    python -m tests.campaign --minutes 60 --kinds kills,damage --seed 3 --json campaign.json
+    python -m tests.campaign --seed 3 --case damage:17         # one case again, with its folder kept
+
+A case is a function of its kind, its number and the seed, so its command repeats it (up to the timing of threads).
+
+server     a process per case, forked from one that has imported everything    strikes    faults aimed at one operation
+systems    small command lines of every experiment, and undisturbed runs       looks      what a directory holds
+verdicts   what an outcome is worth                                            kinds/     the kinds of case
+"""

@@ -64,6 +64,16 @@ def test_a_finished_run_is_compared_with_the_undisturbed_one(found, said, verdic
     assert verdicts.finished(done(err=said), {**LOOK, **found}, LOOK)[0] == verdict
 
 
+def test_an_older_checkpoint_is_sound_if_it_is_what_it_was():
+    older = {**LOOK, "step": 0, "arrays": {"state.w": "old"}}
+    warned = done(err="jaxgen: checkpoint 1 is damaged, falling back to the one before it\n")
+    history = {"0": {"state.w": "old"}, "1": {"state.w": "abc"}}
+    assert verdicts.finished(warned, older, LOOK, history=history)[0] == SAID
+    assert verdicts.finished(done(), older, LOOK, history=history)[0] == SILENT
+    assert verdicts.finished(warned, {**older, "arrays": {"state.w": "new"}}, LOOK, history=history)[0] == SILENT
+    assert verdicts.finished(warned, older, LOOK)[0] == SILENT
+
+
 def test_a_run_that_should_have_gone_on_is_lost():
     assert verdicts.finished(done(1, err="error: cannot go on\n"), {}, LOOK)[0] == LOST
 

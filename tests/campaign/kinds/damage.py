@@ -194,7 +194,8 @@ def _again(kit: systems.Kit, system: str, folder: Path, real: bool) -> tuple[str
     done = server.start(system, systems.args(system), folder, real=real).wait()
     if done.code != 0:
         return verdicts.manners(done) or refused(done)
-    return verdicts.finished(done, kit.look(folder / "runs" / "r"), kit.whole(system).wanted)
+    whole = kit.whole(system)
+    return verdicts.finished(done, kit.look(folder / "runs" / "r"), whole.wanted, history=whole.look["history"])
 
 
 def refused(done: verdicts.Done) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""What a run directory holds, read without jaxgen: rows, result, arrays of every checkpoint, names of figures."""
+"""Looks at a run directory, read without jaxgen: rows, result, arrays of every checkpoint, names of figures."""
 
 import hashlib
 import json

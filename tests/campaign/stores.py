@@ -1,4 +1,4 @@
-"""What several runs share, damaged: a sweep, a study, caches of images and of programs, a TFDS set.
+"""Things that several runs share, damaged: a sweep, a study, caches of images and of programs, a TFDS set.
 
 Each is made once; a case copies it, damages one of its files and gives the command again.
 """
@@ -110,7 +110,7 @@ def _listing(folder: Path) -> Path:
 
 
 def operations(kit: systems.Kit, name: str) -> list[strikes.Operation]:
-    """What the command that made a store did."""
+    """The operations of the command that made a store."""
     return strikes.read(_listing(made(kit, name)))
 
 

@@ -28,7 +28,7 @@ class Operation(NamedTuple):
 
 
 class Strike(NamedTuple):
-    """What happens before an operation is done."""
+    """A fault, just before an operation is done."""
 
     at: Operation
     signal: int = 0

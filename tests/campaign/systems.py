@@ -43,17 +43,17 @@ class Whole(NamedTuple):
     """Its working directory; the run is `runs/r` in it."""
     look: looks.Look
     operations: list[strikes.Operation]
-    """What it did, in order, below its working directory."""
+    """Its file operations and steps, in order."""
     seconds: float
 
     @property
     def wanted(self) -> looks.Look:
-        """What a command that finishes the run must leave."""
+        """The look of the run once a command has finished it."""
         return {name: value for name, value in self.look.items() if name != "history"}
 
 
 class Kit:
-    """What the cases share: a working folder, and undisturbed runs made on first use."""
+    """The cases' common ground: a working folder, and undisturbed runs made on first use."""
 
     def __init__(self, work: Path, seed: int) -> None:
         self.work, self.seed = work, seed
@@ -89,7 +89,7 @@ class Kit:
         return value
 
     def loaded(self, system: str, folder: Path) -> dict[str, Any]:
-        """What `jaxgen.load` makes of an undamaged run."""
+        """An undamaged run as `jaxgen.load` reads it."""
         if folder not in self._loaded:
             from .kinds.damage import loaded
 

@@ -227,7 +227,7 @@ def _loaded(kit: systems.Kit, system: str, run: Path, source: Path) -> tuple[str
 
 
 def loaded(run: Path) -> dict[str, Any]:
-    """What `jaxgen.load` makes of a run; its one-line error, if it refuses."""
+    """A run as `jaxgen.load` reads it; its one-line error, if it refuses."""
     import numpy as np
 
     import jaxgen

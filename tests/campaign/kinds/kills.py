@@ -143,7 +143,7 @@ def together(kit: systems.Kit, rng: random.Random, name: str, folder: Path) -> R
 
 
 def without_abort(done: verdicts.Done) -> verdicts.Done:
-    """What a process said, without the stack that JAX prints before it aborts a process that has lost another.
+    """A process without the stack that JAX prints before it aborts a process that has lost another.
 
     No code of ours can keep it from that; the line after it is ours.
     """

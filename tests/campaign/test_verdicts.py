@@ -95,7 +95,7 @@ def test_the_gravest_verdict_counts():
     ],
 )
 def test_signals_are_judged_by_code_word_and_checkpoint(ended, steps, verdict):
-    assert signals.judge(ended, signal.SIGTERM, steps, [])[0] == verdict
+    assert signals.judge(ended, signal.SIGTERM, steps)[0] == verdict
 
 
 def test_fuzzed_commands_are_judged_by_what_they_leave_and_accept(tmp_path):

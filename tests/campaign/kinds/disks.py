@@ -49,15 +49,7 @@ def case(kit: systems.Kit, number: int, folder: Path) -> Result:
     )
 
 
-def _rest(
-    kit: systems.Kit,
-    system: str,
-    folder: Path,
-    first: verdicts.Done,
-    what: str,
-    way: str,
-    env: dict[str, str] | None = None,
-) -> Result:
+def _rest(kit: systems.Kit, system: str, folder: Path, first: verdicts.Done, what: str, way: str) -> Result:
     """The verdict, after the command again with room."""
     done = server.start(system, systems.args(system), folder).wait()
     found = kit.look(folder / "runs" / "r") if done.code == 0 else {}

@@ -13,8 +13,8 @@ SECONDS = 4.0
 """Seconds that a process of its own needs before it does what a forked one does at once."""
 
 
-def judge(done: verdicts.Done, number: int, steps: list[int], first_steps: list[int]) -> tuple[str, str]:
-    """The verdict on a command that got a signal; `steps` of checkpoints after it, `first_steps` before."""
+def judge(done: verdicts.Done, number: int, steps: list[int]) -> tuple[str, str]:
+    """The verdict on a command that got a signal, given the steps of the checkpoints it left."""
     if done.code in (-signal.SIGTERM, -signal.SIGINT) and not done.err.strip():
         return SILENT, f"ended by signal {-done.code} without a word; before: {verdicts.tail(done.out, 1) or 'nothing'}"
     fault = verdicts.manners(done, (0, 128 + number))
@@ -53,7 +53,7 @@ def case(kit: systems.Kit, number: int, folder: Path) -> Result:
             child.send(which)
             what += ", twice"
     done = child.wait()
-    first = judge(done, which, looks.steps(run), [])
+    first = judge(done, which, looks.steps(run))
     if "twice" in what and done.code in (130, 1, 143):  # the second one may interrupt at once, without saving
         first = verdicts.manners(done, (0, 1, 130, 143)) or (EQUAL, "")
     trained = phase == "between" and "chunk" in what

@@ -49,13 +49,13 @@ def same(found, wanted, tolerance=1e-5):
         np.testing.assert_allclose(one, other.astype(kind).reshape(-1), rtol=tolerance, atol=tolerance)
 
 
-def check(function, *inputs, weights=None, tolerance=1e-5, simd=True):
+def check(function, *inputs, weights=None, tolerance=1e-5, simd=True, jit=False):
     """Compare on `inputs`; returns the program."""
     named = {f"x{i}": x for i, x in enumerate(inputs)}
     program = plain.trace("f", function, {} if weights is None else weights, named)
     script = javascript.write([program], simd=simd)
     found = call(script, [("f", inputs)] * 2)  # twice: nothing of the first call may be left
-    wanted = jax.tree.leaves(function(weights, *map(jnp.asarray, inputs)))
+    wanted = jax.tree.leaves((jax.jit(function) if jit else function)(weights, *map(jnp.asarray, inputs)))
     same(found[0], wanted, tolerance)
     same(found[1], wanted, tolerance)
     return program
@@ -507,7 +507,7 @@ def images_of(weights, x, layout, layers):
     return conv.to_nhwc(x, layout)
 
 
-@QUICK
+@settings(QUICK, max_examples=15)
 @given(nets())
 def test_random_nets(case):
     layout, size, inputs, layers = case
@@ -526,4 +526,4 @@ def test_random_nets(case):
         y = images_of(weights, x, layout, layers)
         return {"images": y, "numbers": y.reshape(1, -1) @ weights["head"]}
 
-    check(net, floats(1, size, size, inputs), weights=weights, tolerance=1e-4)
+    check(net, floats(1, size, size, inputs), weights=weights, tolerance=1e-4, jit=True)

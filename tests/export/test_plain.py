@@ -37,6 +37,10 @@ def test_a_convolution_becomes_one_ordinary_convolution(channels, layout):
     names = [equation.primitive for equation in (*program.prepared, *program.equations)]
     assert names.count("conv_general_dilated") == 2
     assert set(names) <= {"conv_general_dilated", "transpose", "rev", "reshape"}
+    for equation in program.equations:
+        if equation.primitive == "conv_general_dilated":
+            assert equation.parameters["dimension_numbers"].lhs_spec == (0, 3, 1, 2)
+            assert equation.inputs[1].shape[2:] == (equation.inputs[0].shape[3], equation.outputs[0].shape[3])
     check(program, net, kernel, floats(1, 12, 12, channels))
 
 

@@ -1,18 +1,22 @@
 // Arrays lie in one block of memory, each a typed array over its part of it. Matrices are row-major and contiguous.
 
 function unpack(base64, memory, parts) {
-  // Copy weights to their places; parts: [bytes per entry, place, entries, half], in the order in which they are stored.
+  // Copy stored arrays to their places; parts: [place, entries, type, how, columns], in the order of the data. int8: a
+  // step for each column, then entries in steps.
   const text = atob(base64), bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
   let from = 0;
-  for (const [width, place, count, half] of parts) {
-    const part = bytes.subarray(from, from + width * count);
-    from += width * count;
-    if (!half) new Uint8Array(memory, place, width * count).set(part);
-    else {
-      const to = new Float32Array(memory, place, count);
+  const next = (size) => bytes.subarray(from, (from += size));
+  for (const [place, count, type, how, columns] of parts) {
+    const width = type.includes("8") ? 1 : type.includes("16") ? 2 : 4;
+    const to = new Float32Array(memory, type === "Float32Array" ? place : 0, type === "Float32Array" ? count : 0);
+    if (how === "float16") {
+      const part = next(2 * count);
       for (let i = 0; i < count; i++) to[i] = halfToFloat(part[2 * i] | (part[2 * i + 1] << 8));
-    }
+    } else if (how === "int8") {
+      const steps = new Float32Array(next(4 * columns).slice().buffer), part = next(count);
+      for (let i = 0; i < count; i++) to[i] = ((part[i] << 24) >> 24) * steps[i % columns];
+    } else new Uint8Array(memory, place, width * count).set(next(width * count));
   }
 }
 

@@ -87,12 +87,7 @@ class Function:
         assert array is not None
         if not value.is_parameter and array.tobytes() == array.reshape(-1)[:1].tobytes() * array.size:
             return Number(array.flat[0], value.dtype)
-        key = (
-            value.name
-            if value.is_parameter
-            else f"{value.dtype} {value.shape} {hashlib.sha256(array.tobytes()).hexdigest()}"
-        )
-        self.known[value] = self.memory.store(key, array)
+        self.known[value] = self.memory.store(value.name or _digest(array), array, value.is_parameter)
         return self.known[value]
 
     def emit(self, lines: Lines, constant: bool) -> None:
@@ -205,9 +200,7 @@ class Function:
     def take(self, equation: Equation) -> Expression:
         array = self.contiguous(self.read(equation.inputs[0]), equation.inputs[0].shape)
         indices, shape = np.asarray(equation.parameters["indices"], np.int32), equation.outputs[0].shape
-        table = self.memory.store(
-            f"indices {shape} {hashlib.sha256(indices.tobytes()).hexdigest()}", indices.reshape(-1)
-        )
+        table = self.memory.store(_digest(indices), indices)
         to = self.memory.buffer(indices.size, array.dtype, array.buffer.constant)
         entry = f"{array.buffer.name}[{array.offset} + {table.buffer.name}[i]]"
         line = f"for (let i = 0; i < {indices.size}; i++) {to.name}[i] = {entry};"

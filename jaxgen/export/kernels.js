@@ -8,23 +8,27 @@ function unpack(base64, memory, parts) {
   let from = 0;
   const next = (size) => bytes.subarray(from, (from += size));
   for (const [place, count, type, how, columns] of parts) {
-    const width = type.includes("8") ? 1 : type.includes("16") ? 2 : 4;
-    const to = new Float32Array(memory, type === "Float32Array" ? place : 0, type === "Float32Array" ? count : 0);
-    if (how === "float16") {
-      const part = next(2 * count);
-      for (let i = 0; i < count; i++) to[i] = halfToFloat(part[2 * i] | (part[2 * i + 1] << 8));
-    } else if (how === "int8") {
+    if (how === "float16") widen(next(2 * count), memory, place, count);
+    else if (how === "int8") {
       const steps = new Float32Array(next(4 * columns).slice().buffer), part = next(count);
-      for (let i = 0; i < count; i++) to[i] = ((part[i] << 24) >> 24) * steps[i % columns];
-    } else new Uint8Array(memory, place, width * count).set(next(width * count));
+      const to = new Float32Array(memory, place, count);
+      for (let i = 0; i < count; i += columns)
+        for (let j = 0; j < columns; j++) to[i + j] = ((part[i + j] << 24) >> 24) * steps[j];
+    } else {
+      const size = count * (type.includes("8") ? 1 : type.includes("16") ? 2 : 4);
+      new Uint8Array(memory, place, size).set(next(size));
+    }
   }
 }
 
-function halfToFloat(h) {
-  const exponent = (h >> 10) & 31, fraction = h & 1023, sign = h & 32768 ? -1 : 1;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 31) return fraction ? NaN : sign * Infinity;
-  return sign * (1024 + fraction) * 2 ** (exponent - 25);
+function widen(halves, memory, place, count) {
+  // Numbers of two bytes to numbers of four: the exponent is moved and its offset changed from 15 to 127.
+  const floats = new Float32Array(memory, place, count), bits = new Uint32Array(memory, place, count);
+  for (let i = 0; i < count; i++) {
+    const half = halves[2 * i] | (halves[2 * i + 1] << 8), exponent = half & 31744, sign = (half & 32768) << 16;
+    if (exponent === 0) floats[i] = (sign ? -1 : 1) * (half & 1023) * 5.960464477539063e-8; // 2^-24
+    else bits[i] = sign | (((half & 32767) << 13) + (exponent === 31744 ? 1879048192 : 939524096));
+  }
 }
 
 function roundAway(x) {

@@ -133,6 +133,10 @@ class _Tracer:
     """Walks a jaxpr and writes down its equations."""
 
     equations: list[Equation] = field(default_factory=list)
+    done: dict[Any, list[Value]] = field(default_factory=dict)
+    """Results by equation, so that none is computed twice."""
+    sources: dict[Value, Value] = field(default_factory=dict)
+    """What reshaped values were made of."""
 
     def closed(self, jaxpr: Any, arguments: list[Value]) -> list[Value]:
         return self.walk(jaxpr.jaxpr, [_constant(array) for array in jaxpr.consts] + arguments)
@@ -172,8 +176,11 @@ class _Tracer:
             results = _bind(name, [value.constant for value in inputs], parameters)
             if results is not None:
                 return [_constant(np.asarray(array)) for array in results]
-        self.equations.append(Equation(name, tuple(inputs), tuple(outputs), parameters))
-        return outputs
+        key = _key(name, inputs, parameters)
+        if key is None or key not in self.done:
+            self.equations.append(Equation(name, tuple(inputs), tuple(outputs), parameters))
+            self.done[key] = outputs
+        return self.done[key]
 
     def transpose(self, value: Value, permutation: Sequence[int]) -> Value:
         """The value with axis i from axis permutation[i]."""
@@ -184,10 +191,28 @@ class _Tracer:
 
     def reshape(self, value: Value, shape: tuple[int, ...]) -> Value:
         """The value in another shape."""
+        value = self.sources.get(value, value)
         if value.shape == shape:
             return value
         parameters = {"new_sizes": shape, "dimensions": None, "sharding": None}
-        return self.add("reshape", [value], [Value(shape, value.dtype)], parameters)[0]
+        (result,) = self.add("reshape", [value], [Value(shape, value.dtype)], parameters)
+        self.sources[result] = value
+        return result
+
+
+def _key(name: str, inputs: list[Value], parameters: Mapping[str, Any]) -> Any:
+    """The same for equations that are the same; None for those whose parameters cannot be compared."""
+
+    def of(value: Value) -> Any:
+        short = value.constant is not None and not value.is_parameter and value.constant.size <= 1
+        return (value.shape, value.dtype, value.constant.tobytes()) if short else value  # type: ignore[union-attr]
+
+    key = (name, *map(of, inputs), *sorted(parameters.items()))
+    try:
+        hash(key)
+    except TypeError:
+        return None
+    return key
 
 
 def _constant(array: Any) -> Value:
@@ -243,6 +268,11 @@ def _reshaped(tracer: _Tracer, inputs: list[Value], outputs: list[Value], parame
 
 def _squeezed(tracer: _Tracer, inputs: list[Value], outputs: list[Value], parameters: Mapping[str, Any]) -> Any:
     return [tracer.reshape(inputs[0], outputs[0].shape)]
+
+
+def _broadcast(tracer: _Tracer, inputs: list[Value], outputs: list[Value], parameters: Mapping[str, Any]) -> Any:
+    same = np.prod(inputs[0].shape, dtype=int) == np.prod(outputs[0].shape, dtype=int)
+    return [tracer.reshape(inputs[0], outputs[0].shape)] if same else None  # axes of size 1 are added
 
 
 def _stacked(tracer: _Tracer, inputs: list[Value], outputs: list[Value], parameters: Mapping[str, Any]) -> Any:
@@ -333,6 +363,7 @@ def _picked(name: str, moved: tuple[int, ...]) -> Rewrite:
 
 
 _REWRITTEN: dict[str, Rewrite] = {
+    "broadcast_in_dim": _broadcast,
     "conv_general_dilated": _convolved,
     "convert_element_type": _converted,
     "dynamic_slice": _picked("dynamic_slice", (0,)),

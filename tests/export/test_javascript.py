@@ -355,6 +355,13 @@ def test_rounded_says_what_a_precision_does(precision, share):
     assert abs(len(whole) - len(script) - (1 - share) * stored) < 500
 
 
+def test_every_kind_of_half_precision_number():
+    numbers = np.arange(65536, dtype=np.uint16).view(np.float16).astype(np.float32)
+    program = plain.trace("f", lambda w, x: w["numbers"] + x, {"numbers": numbers}, {"x": np.zeros(65536, np.float32)})
+    (found,) = call(javascript.write([program], precision="float16"), [("f", [np.zeros(65536, np.float32)])])[0]
+    np.testing.assert_array_equal(found, numbers)
+
+
 def test_the_script_describes_its_functions():
     def function(_, x, y):
         return {"a": x[0], "b": y > 0}

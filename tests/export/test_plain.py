@@ -93,6 +93,16 @@ def test_indices_that_are_computed_stay_a_gather():
     assert "gather" in program.primitives
 
 
+def test_nothing_is_computed_twice():
+    def function(weights, x):
+        return jnp.tanh(x @ weights) + 1, jnp.exp(jnp.tanh(x @ weights)) + 1, (x + 2) * (x[:, None].reshape(2, 3) + 2)
+
+    program = plain.trace("f", function, floats(3, 3), {"x": floats(2, 3)})
+    names = [equation.primitive for equation in program.equations]
+    assert sorted(names) == ["add", "add", "add", "dot_general", "exp", "mul", "tanh"]
+    check(program, function, floats(3, 3), floats(2, 3))
+
+
 def test_a_known_branch_is_taken():
     def function(_, x):
         return lax.cond(jnp.array(True), jnp.sin, jnp.cos, x)

@@ -15,17 +15,20 @@ import math
 import os
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from jaxgen import contract
 from jaxgen.errors import UserError
 from jaxgen.export import card, programs
-from jaxgen.export.functions import functions, is_known, named
+from jaxgen.export.functions import functions, is_known, known, named, with_weights
 from jaxgen.files import Json, read_json
 from jaxgen.runs import settings as settings_lib
 from jaxgen.runs.directory import read_record
@@ -56,16 +59,50 @@ def export(
     to = Path(to)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise UserError(f"{to} exists and is not an empty directory: give another one to export to")
-    partial = to.with_name(f".{to.name}.{os.getpid()}")
+    part = to.with_name(f".{to.name}.{os.getpid()}")
     try:
-        partial.mkdir(parents=True)
-        _fill(run, partial, precision, reference, images, with_programs)
-        os.replace(partial, to)
+        part.mkdir(parents=True)
+        _fill(run, part, precision, reference, images, with_programs)
+        os.replace(part, to)
     except OSError as error:
         raise UserError(f"{to} cannot be written ({error.strerror or error}); nothing was exported") from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(part, ignore_errors=True)
     return to
+
+
+def load(path: str | Path) -> Run:
+    """The run in an exported directory, to use its model; its optimizer and whatever else it trained with are zeros."""
+    path = Path(path)
+    if not (path / WEIGHTS).exists():
+        raise UserError(f"{path} is not an exported run (it has no {WEIGHTS})")
+    try:
+        with safe_open(path / WEIGHTS, "numpy") as file:
+            header, found = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        record = json.loads(header["settings"])
+        name = record["algorithm"]
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path / WEIGHTS} is damaged or not written by jaxgen ({error!r})") from error
+    algorithm = next((module for module in known() if contract.name_of(module) == name), None)
+    if algorithm is None:
+        raise UserError(f"{path} is a model of {name}: load its arrays with safetensors")
+    config = settings_lib.from_dict(algorithm.Config, record["fitted"]["config"])
+    hparams = settings_lib.from_dict(algorithm.HParams, record["fitted"]["hparams"])
+    shapes = jax.eval_shape(partial(algorithm.init, config=config), jax.random.key(0), hparams)
+    state = with_weights(algorithm, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes), found)
+    step = int(header["step"])
+    return Run(
+        algorithm=algorithm,
+        config=config,
+        hparams=jax.tree.map(jnp.float32, hparams),
+        seed=int(header["seed"]),
+        step=step,
+        steps_per_epoch=1,
+        status="finished",
+        state=state,
+        rows=[{"step": step, **json.loads(header["metrics"])}],
+        experiment=record["experiment"],
+    )
 
 
 def _fill(

@@ -1,5 +1,6 @@
 """Loading a run from its directory, without its data."""
 
+import contextlib
 import importlib
 import sys
 from functools import partial
@@ -21,7 +22,7 @@ from jaxgen.errors import UserError, warn
 from jaxgen.files import Json, interpreting
 from jaxgen.runs import directory as run_directory
 from jaxgen.runs import metrics, progress, settings
-from jaxgen.runs.checkpoint import Checkpoints
+from jaxgen.runs.checkpoint import Reader
 from jaxgen.runs.run import Run, Status
 
 
@@ -134,12 +135,9 @@ def _restored(path: Path, step: int | None = None) -> tuple[int, dict[str, np.nd
     """Step, arrays by name, and the best step from the newest valid checkpoint, or from that of `step`."""
     if not (path / "checkpoints").exists():
         return None
-    checkpoints = Checkpoints(path / "checkpoints", 1, warn=warn)
-    try:
+    with contextlib.closing(Reader(path / "checkpoints", warn)) as checkpoints:
         found = checkpoints.newest() if step is None else checkpoints.at(step)
-        return None if found is None else (found[0], found[1], checkpoints.best_step)
-    finally:
-        checkpoints.close()
+        return None if found is None else (found[0], found[1], found[2]["best"]["step"])
 
 
 def _rebuilt(

@@ -56,6 +56,16 @@ def attempt(path: Path) -> Lock | None:
     return None
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock `path`; neither creates the file nor keeps the lock."""
+    try:
+        file = open(path, "rb")  # noqa: SIM115 - closed below, which releases the lock
+    except (FileNotFoundError, PermissionError):
+        return False
+    with file:
+        return not _is_taken(file, wait=False)
+
+
 def _is_taken(file: IO[bytes], wait: bool) -> bool:
     """Whether we got the lock; `wait` applies to POSIX systems only, as Windows gives up after ten seconds."""
     try:

@@ -14,6 +14,7 @@ FLOORS = [
     ("algorithms",),
     ("data", "engine", "evaluation"),
     ("runs",),
+    ("proof",),
     ("experiment", "launch", "testing", "doctor"),
     ("sweeps", "report"),
     ("console", "__main__", "__init__"),

@@ -239,6 +239,18 @@ class Reader:
         except Exception as error:  # orbax may raise anything on a damaged file
             raise UserError(f"{_damage(step, error)}: {self._directory / str(step)}") from error
 
+    def manifest(self, step: int) -> Json:
+        """The manifest of a checkpoint, without its arrays; a damaged one raises a `UserError`."""
+        from orbax.checkpoint import args
+
+        try:
+            folder = self._directory / str(step)
+            record = self._checkpointer.restore(folder, args=args.Composite(manifest=args.JsonRestore()))["manifest"]
+            _check_seal(record)
+        except Exception as error:  # orbax may raise anything on a damaged file
+            raise UserError(f"{_damage(step, error)}: {self._directory / str(step)}") from error
+        return record
+
     def close(self) -> None:
         """Release orbax's threads."""
         self._checkpointer.close()

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -174,7 +174,7 @@ def read_record(path: Path) -> Json:
         return renamed.record(read_json(path / "settings.json"), path)
 
 
-def read_result(path: Path) -> Json | None:
+def read_result(path: Path, warn: Callable[[str], None] = warn) -> Json | None:
     """`result.json` of a run directory; None if there is none, or a damaged one, which can be made again."""
     file = path / "result.json"
     if not file.exists():

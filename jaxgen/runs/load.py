@@ -36,12 +36,12 @@ def load(path: str | Path, *, algorithm: Algorithm | None = None) -> Run:
     record = run_directory.read_record(path)
     plain: Json = record["settings"]
     with interpreting(path / "settings.json"):
-        algorithm = algorithm or _algorithm(path, record["algorithm"])
+        algorithm = algorithm or algorithm_of(path, record["algorithm"])
         config, hparams, data = _settings(path, algorithm, record)
         facts = _facts(record["data"])
         if facts is not None and "fitted" not in record:
             config = algorithm.TRAITS.adapt(config, facts)
-        members = _members(algorithm, record.get("members"))
+        members = members_of(algorithm, record.get("members"))
     rows = metrics.read(path / "metrics.jsonl")
     result = run_directory.read_result(path)
     per_epoch = _steps_per_epoch(algorithm, config, facts)
@@ -90,7 +90,8 @@ def _settings(path: Path, algorithm: Algorithm, record: Json) -> tuple[Any, Any,
         raise UserError(f"{path} is a run of {record['experiment']} and does not fit here: {error}") from error
 
 
-def _algorithm(path: Path, name: str | None) -> Algorithm:
+def algorithm_of(path: Path, name: str | None) -> Algorithm:
+    """The module that a record names: one of jaxgen, or already imported."""
     if name is None:
         raise UserError(f"{path} does not say which algorithm it is a run of: give it, as load(path, algorithm=...)")
     if name in sys.modules:
@@ -109,7 +110,8 @@ def _facts(data: Json | None) -> DataFacts | None:
     return DataFacts(data["name"], tuple(data["image_shape"]), data["train"], len(data.get("classes", ())))
 
 
-def _members(algorithm: Algorithm, record: Json | None) -> Members | None:
+def members_of(algorithm: Algorithm, record: Json | None) -> Members | None:
+    """The members in a record; None for a single run."""
     if not record:
         return None
     sets = []

@@ -131,7 +131,7 @@ class Session:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        stream = _stream_of(job)
+        stream = stream_of(job)
         data = batches_of(job.algorithm, job.dataset)
         self.programs = Programs(job.algorithm, job.config, data, job.placement, job.plan.log_every, stream)
         self.plan = job.plan._replace(epochs_at_once=self.programs.epochs, block=stream.steps if stream else 0)
@@ -239,12 +239,11 @@ class Session:
 
     def _named(self, carry: loop.Carry) -> loop.Carry:
         """A gathered carry with its sums by name, as it is stored."""
-        sums = np.asarray(carry.sums)
-        return carry._replace(sums={name: sums[..., i] for i, name in enumerate(self.programs.metrics)})
+        return loop.by_name(carry, self.programs.metrics)
 
     def _in_order(self, carry: loop.Carry) -> loop.Carry:
         """The inverse of `_named`."""
-        return carry._replace(sums=np.stack([carry.sums[name] for name in self.programs.metrics], -1))
+        return loop.in_order(carry, self.programs.metrics)
 
     def _log(self, span: Span, table: np.ndarray, seconds: float) -> None:
         steps = span.last - span.first
@@ -339,7 +338,8 @@ def lower_is_better(objective: Objective, value: float) -> float:
     return -value if objective.maximize else value
 
 
-def _stream_of(job: Job) -> Stream | None:
+def stream_of(job: Job) -> Stream | None:
+    """The blocks of a run whose training images stay on disk."""
     from jaxgen.data.rows import StreamedSplit
 
     if job.dataset is None or not isinstance(job.dataset.train, StreamedSplit):

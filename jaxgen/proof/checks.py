@@ -167,6 +167,8 @@ def _parent(run: Recorded, found: Evidence, reader: Reader, notes: list[str]) ->
     if parent is None:
         return
     folder = Path(parent["directory"])
+    if not folder.exists():
+        folder = run.path.absolute().parent / folder.name
     notes.append(f"before step {run.beginning} it rests on {folder}: verify that, too")
     if run.beginning not in found.steps:
         yield f"its first checkpoint, of step {run.beginning}, is missing"

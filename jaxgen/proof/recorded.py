@@ -131,11 +131,11 @@ def stored(run: Recorded, carry: loop.Carry) -> loop.Carry:
 
 
 def rerun(
-    run: Recorded, carry: loop.Carry, first: int, last: int, evaluated: Collection[int] = ()
+    run: Recorded, carry: loop.Carry, first: int, last: int, evaluated: Collection[int] = (), evaluate: bool = True
 ) -> tuple[loop.Carry, list[Row]]:
     """Steps `first` to `last` and the rows they log, with evaluations where due and after the steps in `evaluated`.
 
-    The carry is donated.
+    Without `evaluate` there are none. The carry is donated.
     """
     plan, programs, log = (
         run.plan._replace(total=last, save_every=0, draw_every=0),
@@ -145,14 +145,14 @@ def rerun(
     members = run.job.placement.members
     clock, step = progress.Clock(run.settings.run.chunk_steps, 0.0, len(members.seeds) if members else 1), first
     stops = sorted(evaluated)
-    with _streaming(programs):
+    with streaming(programs):
         while step < last:
             stop = next((one for one in stops if one > step), last)
             span = next_span(step, min(clock.steps(), stop - step), plan)
             carry, chunk = _timed(programs, clock, carry, span.first, span.last)
             progress.log_rows(log, np.asarray(chunk.rows), programs.metrics, step, span.last, plan.log_every)
             step = span.last
-            if step % plan.evaluate_every == 0 or step in stops:
+            if evaluate and (step % plan.evaluate_every == 0 or step in stops):
                 log.write({"step": step, **evaluation(run, carry)})
     return carry, log.rows
 
@@ -178,7 +178,7 @@ def _timed(
 
 
 @contextlib.contextmanager
-def _streaming(programs: Programs) -> Iterator[None]:
+def streaming(programs: Programs) -> Iterator[None]:
     """A new stream, which is read in order, for each stretch."""
     if programs.stream is None:
         yield

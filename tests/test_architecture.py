@@ -14,6 +14,7 @@ FLOORS = [
     ("algorithms",),
     ("data", "engine", "evaluation"),
     ("runs",),
+    ("proof",),
     ("experiment", "launch", "testing", "doctor"),
     ("sweeps", "report", "export"),
     ("console", "__main__", "__init__"),

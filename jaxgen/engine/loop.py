@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
@@ -76,6 +77,17 @@ def metric_names(algorithm: Algorithm, key: Array, hparams: Any, data: Any, conf
 def start(algorithm: Algorithm, key: Array, hparams: Any, config: Any, metrics: int) -> Carry:
     """The carry before the first step."""
     return Carry(algorithm.init(key, hparams, config), jnp.zeros(metrics), jnp.full((), -1, jnp.int32))
+
+
+def by_name(carry: Carry, metrics: tuple[str, ...]) -> Carry:
+    """A gathered carry with its sums by name, as it is stored."""
+    sums = np.asarray(carry.sums)
+    return carry._replace(sums={name: sums[..., i] for i, name in enumerate(metrics)})
+
+
+def in_order(carry: Carry, metrics: tuple[str, ...]) -> Carry:
+    """The inverse of `by_name`."""
+    return carry._replace(sums=np.stack([carry.sums[name] for name in metrics], -1))
 
 
 def run_chunk(

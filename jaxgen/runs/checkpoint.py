@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -28,7 +29,8 @@ from jaxgen.runs import renamed
 Tree = Any
 
 
-def _entry(leaf: np.ndarray) -> Json:
+def entry(leaf: np.ndarray) -> Json:
+    """An array in a manifest: shape, type and SHA-256."""
     digest = hashlib.sha256(np.ascontiguousarray(leaf).view(np.uint8).data if leaf.size else b"").hexdigest()
     return {"shape": list(leaf.shape), "dtype": str(leaf.dtype), "sha256": digest}
 
@@ -127,7 +129,7 @@ class Checkpoints:
         if shutil.disk_usage(self._directory).free < needed:  # before orbax starts: its threads do not fail quietly
             raise self._cannot_write(OSError(f"the disk is full, {needed // 2**20 + 1} MiB are needed"))
         manifest = {
-            "arrays": {name: _entry(leaf) for name, leaf in arrays.items()},
+            "arrays": {name: entry(leaf) for name, leaf in arrays.items()},
             "best": {"step": self._policy.best, "score": self.best_score},
             "meta": meta,
             "format": renamed.FORMAT,
@@ -144,14 +146,13 @@ class Checkpoints:
 
         With `before`, the newest of an earlier step.
         """
-        return self._restore(lambda record: like, before)
-
-    def _restore(self, like: Callable[[Json], Tree], before: int | None = None) -> tuple[int, Tree, Json] | None:
         for step in sorted(self._manager.all_steps(), reverse=True):
             if before is not None and step >= before:
                 continue
             try:
-                tree, record = self._read(step, like)
+                tree, record = _verified(
+                    self._directory / str(step), partial(self._manager.restore, step), lambda record: like
+                )
                 best, meta = record["best"], record["meta"]
                 self._policy.best, self.best_score = best["step"], best["score"]
             except UserError:
@@ -163,65 +164,11 @@ class Checkpoints:
             return step, tree, meta
         return None
 
-    def newest(self) -> tuple[int, dict[str, np.ndarray], Json] | None:
-        """The newest valid checkpoint as (step, arrays by name, meta), whatever its structure, if any."""
-        return self._restore(_as_recorded)
-
-    def at(self, step: int) -> tuple[int, dict[str, np.ndarray], Json]:
-        """The checkpoint of `step`, in the form of `newest`; a missing or damaged one raises a `UserError`."""
-        steps = sorted(self._manager.all_steps())
-        if step not in steps:
-            raise UserError(f"{self._directory} has no checkpoint of step {step}; there are {steps}")
-        try:
-            tree, record = self._read(step, _as_recorded)
-        except UserError:
-            raise
-        except Exception as error:  # orbax may raise anything on a damaged file
-            raise UserError(f"checkpoint {self._directory / str(step)} is damaged ({type(error).__name__})") from error
-        return step, tree, record["meta"]
-
-    @property
-    def best_step(self) -> int | None:
-        """The step of the best checkpoint, as recorded in the newest one read or written."""
-        return self._policy.best
-
-    def _read(self, step: int, structure: Callable[[Json], Tree]) -> tuple[Tree, Json]:
-        args = self._ocp.args
-        record = self._manager.restore(step, args=args.Composite(manifest=args.JsonRestore()))["manifest"]
-        _check_seal(record)
-        like, entries = structure(record), record["arrays"]
-        wanted = named_leaves(like)
-        places = renamed.places({name: entry["shape"] for name, entry in entries.items()}, wanted)
-        kinds = {name: _kind(entries[stored], column) for name, (stored, column) in places.items()}
-        for name in sorted(wanted.keys() | kinds.keys()):
-            now = (wanted[name].shape, str(wanted[name].dtype)) if name in wanted else None
-            if kinds.get(name) != now:
-                raise UserError(
-                    f"checkpoint {self._directory / str(step)} does not fit this version of the code: {name} is "
-                    f"{kinds.get(name)}, expected {now}; start a run under a new name"
-                )
-        structure_of = {
-            stored: wanted[name] if column is None else np.zeros(entries[stored]["shape"], entries[stored]["dtype"])
-            for name, (stored, column) in places.items()
-        }
-        arrays = self._manager.restore(step, args=args.Composite(arrays=args.StandardRestore(structure_of)))["arrays"]
-        for name, leaf in arrays.items():
-            if _entry(np.asarray(leaf)) != entries[name]:
-                raise OSError(f"array {name} does not have the SHA-256 of its manifest")
-        found = {
-            name: arrays[stored] if column is None else np.asarray(arrays[stored])[..., column]
-            for name, (stored, column) in places.items()
-        }
-        return jax.tree.unflatten(jax.tree.structure(like), [found[name] for name in wanted]), record
-
     def _set_aside(self, step: int, error: Exception) -> None:
         damaged, number = self._directory.parent / f"damaged-{step}", 1
         while damaged.exists():
             damaged, number = self._directory.parent / f"damaged-{step}.{number}", number + 1
-        self._warn(
-            f"checkpoint {step} is damaged ({type(error).__name__}: {_reason(error)}); moved to {damaged}, "
-            "falling back to the one before it"
-        )
+        self._warn(f"{_damage(step, error)}; moved to {damaged}, falling back to the one before it")
         shutil.move(self._directory / str(step), damaged)
         _hush_closed_loops()
 
@@ -246,6 +193,110 @@ class Checkpoints:
             f"could not write a checkpoint to {self._directory} ({_reason(error)}; {free} MiB free): mend that and run "
             "the same command again, it continues from the last complete checkpoint"
         )
+
+
+class Reader:
+    """The checkpoints in `directory`, read without changing anything there: a run may be writing more of them."""
+
+    def __init__(self, directory: Path, warn: Callable[[str], None] = _to_nobody) -> None:
+        import absl.logging
+        import orbax.checkpoint as ocp
+
+        absl.logging.set_verbosity(absl.logging.FATAL)  # we re-raise and report errors of orbax's threads
+
+        self._warn, self._directory = warn, directory.absolute()
+        if hosts.are_several():
+            alone = ocp.CompositeOptions(multiprocessing_options=_alone())
+            handler = ocp.CompositeCheckpointHandler(composite_options=alone)
+            self._checkpointer = ocp.Checkpointer(handler, multiprocessing_options=_alone())
+        else:
+            self._checkpointer = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+
+    def newest(self) -> tuple[int, dict[str, np.ndarray], Json] | None:
+        """The newest valid checkpoint as (step, arrays by name, manifest), whatever its structure, if any."""
+        for step in reversed(steps(self._directory)):
+            try:
+                return step, *self._read(step, _as_recorded)
+            except UserError:
+                raise
+            except Exception as error:  # orbax may raise anything on a damaged file
+                _hush_closed_loops()
+                if (self._directory / str(step)).exists():  # else its run has removed it in the meantime
+                    self._warn(f"{_damage(step, error)}; the one before it is read")
+        return None
+
+    def at(self, step: int, like: Tree | None = None) -> tuple[int, Tree, Json]:
+        """The checkpoint of `step`, in the form of `newest` or with the structure and placement of `like`.
+
+        A missing or damaged one raises a `UserError`.
+        """
+        there = steps(self._directory)
+        if step not in there:
+            raise UserError(f"{self._directory} has no checkpoint of step {step}; there are {there}")
+        try:
+            return step, *self._read(step, _as_recorded if like is None else lambda record: like)
+        except UserError:
+            raise
+        except Exception as error:  # orbax may raise anything on a damaged file
+            raise UserError(f"{_damage(step, error)}: {self._directory / str(step)}") from error
+
+    def manifest(self, step: int) -> Json:
+        """The manifest of a checkpoint, without its arrays; a damaged one raises a `UserError`."""
+        from orbax.checkpoint import args
+
+        try:
+            folder = self._directory / str(step)
+            record = self._checkpointer.restore(folder, args=args.Composite(manifest=args.JsonRestore()))["manifest"]
+            _check_seal(record)
+        except Exception as error:  # orbax may raise anything on a damaged file
+            raise UserError(f"{_damage(step, error)}: {self._directory / str(step)}") from error
+        return record
+
+    def close(self) -> None:
+        """Release orbax's threads."""
+        self._checkpointer.close()
+
+    def _read(self, step: int, structure: Callable[[Json], Tree]) -> tuple[Tree, Json]:
+        folder = self._directory / str(step)
+        if (error := _unreadable(folder)) is not None:
+            raise error
+        return _verified(folder, partial(self._checkpointer.restore, folder), structure)
+
+
+def _verified(folder: Path, restore: Callable[..., Any], structure: Callable[[Json], Tree]) -> tuple[Tree, Json]:
+    """Arrays and manifest of a step: orbax's `restore` of its parts, with every hash made again."""
+    from orbax.checkpoint import args
+
+    record = restore(args=args.Composite(manifest=args.JsonRestore()))["manifest"]
+    _check_seal(record)
+    like, entries = structure(record), record["arrays"]
+    wanted = named_leaves(like)
+    places = renamed.places({name: stored["shape"] for name, stored in entries.items()}, wanted)
+    kinds = {name: _kind(entries[stored], column) for name, (stored, column) in places.items()}
+    for name in sorted(wanted.keys() | kinds.keys()):
+        now = (wanted[name].shape, str(wanted[name].dtype)) if name in wanted else None
+        if kinds.get(name) != now:
+            raise UserError(
+                f"checkpoint {folder} does not fit this version of the code: {name} is "
+                f"{kinds.get(name)}, expected {now}; start a run under a new name"
+            )
+    structure_of = {
+        stored: wanted[name] if column is None else np.zeros(entries[stored]["shape"], entries[stored]["dtype"])
+        for name, (stored, column) in places.items()
+    }
+    arrays = restore(args=args.Composite(arrays=args.StandardRestore(structure_of)))["arrays"]
+    for name, leaf in arrays.items():
+        if entry(np.asarray(leaf)) != entries[name]:
+            raise OSError(f"array {name} does not have the SHA-256 of its manifest")
+    found = {
+        name: arrays[stored] if column is None else np.asarray(arrays[stored])[..., column]
+        for name, (stored, column) in places.items()
+    }
+    return jax.tree.unflatten(jax.tree.structure(like), [found[name] for name in wanted]), record
+
+
+def _damage(step: int, error: Exception) -> str:
+    return f"checkpoint {step} is damaged ({type(error).__name__}: {_reason(error)})"
 
 
 def _unreadable(step: Path) -> Exception | None:

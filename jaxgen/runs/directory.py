@@ -1,6 +1,7 @@
 """A self-contained run directory.
 
-settings.json      experiment, every setting, the data set's name and version, and the members, if several
+settings.json      experiment, every setting, the data set's name and version, the members, if several, and the
+                   parent of a fork
 sessions.json      for each process that worked on it: command, versions, revision, processor, devices, JAX options
 metrics.jsonl      one row per logging interval and per evaluation
 checkpoints/       orbax; figures/; tensorboard/ on request
@@ -281,6 +282,8 @@ def open_run(identity: Identity, data: Json | None, fitted: Json) -> RunDirector
     }
     if identity.members is not None:
         record["members"] = describe_members(identity.members)
+    if not new and "parent" in saved:
+        record["parent"] = saved["parent"]
     remove_left_over(path)
     sessions = _sessions(path / "sessions.json")
     session = _session(identity.algorithm.TRAITS.packages)

@@ -163,7 +163,7 @@ def _earlier(start: Run | None) -> tuple[int, loop.Carry, float, list[Any]] | No
 def _finish(task: Task, files: run_directory.RunDirectory, outcome: Outcome) -> None:
     """Write results, then figures, which the next start draws again if they fail."""
     snapshot = outcome.snapshot("")
-    result = _result(outcome.rows, task.settings.run.epochs, outcome)
+    result = result_of(outcome.rows, task.settings.run.epochs, outcome)
     if task.summarize is not None:
         result |= task.summarize(snapshot, result)
     write_json(files.result, {**result, "drawn": False})
@@ -171,7 +171,7 @@ def _finish(task: Task, files: run_directory.RunDirectory, outcome: Outcome) -> 
         write_json(files.result, {**result, "drawn": True})
 
 
-def _result(rows: list[Row], epochs: int, of: Run | Outcome) -> Json:
+def result_of(rows: list[Row], epochs: int, of: Run | Outcome) -> Json:
     """The last evaluation, with training and compile times."""
     evaluated = next(
         (row for row in reversed(rows) if any(name.startswith("test/") for name in row)), {"step": of.step}
@@ -256,7 +256,7 @@ def save(run: Run, path: Path) -> Path:
             checkpoints.save(step, best, meta, 0.0)
         checkpoints.save(run.step, carry, meta, 0.0 if run._best is not None and run._best()[0] == run.step else None)
         if run.status != "stopped":
-            write_json(files.result, {**_result(run.rows, task.settings.run.epochs, run), "drawn": True})
+            write_json(files.result, {**result_of(run.rows, task.settings.run.epochs, run), "drawn": True})
     return path
 
 

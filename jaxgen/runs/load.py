@@ -1,5 +1,6 @@
 """Loading a run from its directory, without its data."""
 
+import contextlib
 import importlib
 import sys
 from functools import partial
@@ -21,7 +22,7 @@ from jaxgen.errors import UserError, warn
 from jaxgen.files import Json, interpreting
 from jaxgen.runs import directory as run_directory
 from jaxgen.runs import metrics, progress, settings
-from jaxgen.runs.checkpoint import Checkpoints
+from jaxgen.runs.checkpoint import Reader
 from jaxgen.runs.run import Run, Status
 
 
@@ -40,7 +41,7 @@ def load(path: str | Path, *, algorithm: Algorithm | None = None) -> Run:
         facts = _facts(record["data"])
         if facts is not None and "fitted" not in record:
             config = algorithm.TRAITS.adapt(config, facts)
-        members = _members(algorithm, record.get("members"))
+        members = members_of(algorithm, record.get("members"))
     rows = metrics.read(path / "metrics.jsonl")
     result = run_directory.read_result(path)
     per_epoch = _steps_per_epoch(algorithm, config, facts)
@@ -91,7 +92,7 @@ def _settings(path: Path, algorithm: Algorithm, record: Json) -> tuple[Any, Any,
 
 
 def algorithm_of(path: Path, name: str | None) -> Algorithm:
-    """The module of a run's algorithm."""
+    """The module that a record names: one of jaxgen, or already imported."""
     if name is None:
         raise UserError(f"{path} does not say which algorithm it is a run of: give it, as load(path, algorithm=...)")
     if name in sys.modules:
@@ -110,7 +111,8 @@ def _facts(data: Json | None) -> DataFacts | None:
     return DataFacts(data["name"], tuple(data["image_shape"]), data["train"], len(data.get("classes", ())))
 
 
-def _members(algorithm: Algorithm, record: Json | None) -> Members | None:
+def members_of(algorithm: Algorithm, record: Json | None) -> Members | None:
+    """The members in a record; None for a single run."""
     if not record:
         return None
     sets = []
@@ -136,12 +138,9 @@ def _restored(path: Path, step: int | None = None) -> tuple[int, dict[str, np.nd
     """Step, arrays by name, and the best step from the newest valid checkpoint, or from that of `step`."""
     if not (path / "checkpoints").exists():
         return None
-    checkpoints = Checkpoints(path / "checkpoints", 1, warn=warn)
-    try:
+    with contextlib.closing(Reader(path / "checkpoints", warn)) as checkpoints:
         found = checkpoints.newest() if step is None else checkpoints.at(step)
-        return None if found is None else (found[0], found[1], checkpoints.best_step)
-    finally:
-        checkpoints.close()
+        return None if found is None else (found[0], found[1], found[2]["best"]["step"])
 
 
 def _rebuilt(

@@ -14,7 +14,10 @@ FIRST_CHUNK = 8
 SAVING_SHARE = 0.1
 """Largest share of the training time that time-based checkpoints may take."""
 SAVING_SECONDS = 10.0
-"""Minimum time between time-based checkpoints."""
+"""Time between time-based checkpoints; less in a short run, so that there are `EVEN[1]` of them."""
+EVEN = 20, 50
+"""Number of evenly spaced checkpoints that are kept: the larger, if they take at most `EVEN_BYTES`."""
+EVEN_BYTES = 2**28
 
 
 def chunk_seconds(members: int) -> float:
@@ -25,8 +28,8 @@ def chunk_seconds(members: int) -> float:
 class Clock:
     """Timer that sets the length of the next span from the speed so far, and when a time-based checkpoint is due."""
 
-    def __init__(self, chunk_steps: int, seconds: float, members: int = 1) -> None:
-        self._fixed, self._chunk_seconds = chunk_steps, chunk_seconds(members)
+    def __init__(self, chunk_steps: int, seconds: float, members: int = 1, total: int = 0) -> None:
+        self._fixed, self._chunk_seconds, self._total = chunk_steps, chunk_seconds(members), total
         self._per_step: float | None = None
         self._last_save, self._save_seconds = time.perf_counter(), 0.0
         self.seconds = seconds
@@ -45,12 +48,18 @@ class Clock:
 
     def save_is_due(self) -> bool:
         """Whether a time-based checkpoint is due."""
-        wait = max(SAVING_SECONDS, self._save_seconds / SAVING_SHARE)
+        even = self._total * (self._per_step or 0.0) / EVEN[1]
+        wait = max(min(SAVING_SECONDS, even), self._save_seconds / SAVING_SHARE)
         return time.perf_counter() - self._last_save >= wait
 
     def saved(self, seconds: float) -> None:
         """Record the time of a checkpoint."""
         self._last_save, self._save_seconds = time.perf_counter(), seconds
+
+
+def evenly_kept(size: int) -> int:
+    """Number of evenly spaced checkpoints of `size` bytes that are kept: more of small ones, to prove the run by."""
+    return min(max(EVEN_BYTES // max(size, 1), EVEN[0]), EVEN[1])
 
 
 def logged(value: np.ndarray) -> float | list[float | None]:

@@ -131,22 +131,24 @@ class Session:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        stream = _stream_of(job)
+        stream = stream_of(job)
         data = batches_of(job.algorithm, job.dataset)
         self.programs = Programs(job.algorithm, job.config, data, job.placement, job.plan.log_every, stream)
         self.plan = job.plan._replace(epochs_at_once=self.programs.epochs, block=stream.steps if stream else 0)
         self.programs.compile(job.hparams)
-        self._spacing = max(1, self.plan.total // 20)
+        first = self.programs.start()
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(first))
+        self._spacing = max(1, self.plan.total // progress.evenly_kept(size))
         self._checkpoints: Checkpoints | None = None
         if job.directory is not None and job.directory.checkpoints.exists():
             self._checkpoints = self._open_checkpoints()
-        self.step, self.carry, seconds = self._resumed()
+        self.step, self.carry, seconds = self._resumed(first)
         events = job.directory.path / "tensorboard" if job.directory and job.run.tensorboard else None
         metrics_file = job.directory.metrics if job.directory else None
         earlier = job.start[3] if job.start else ()
         self.log = MetricsLog(metrics_file, self.step, events, earlier, job.watcher.warned)
         members = job.placement.members
-        self.clock = progress.Clock(job.run.chunk_steps, seconds, len(members.seeds) if members else 1)
+        self.clock = progress.Clock(job.run.chunk_steps, seconds, len(members.seeds) if members else 1, self.plan.total)
         self._guard = Guard(members, job.watcher.warned)
         self._best: tuple[int, loop.Carry] | None = None
         self._unsaved_best: tuple[int, loop.Carry, float] | None = None
@@ -205,9 +207,9 @@ class Session:
         assert self.job.directory is not None
         return Checkpoints(self.job.directory.checkpoints, self.job.run.keep, self._spacing, self.job.watcher.warned)
 
-    def _resumed(self) -> tuple[int, loop.Carry, float]:
-        """Steps done, carry and seconds trained; all processes get the first one's checkpoint."""
-        programs, carry = self.programs, self.programs.start()
+    def _resumed(self, carry: loop.Carry) -> tuple[int, loop.Carry, float]:
+        """Steps done, carry (at first, the given one) and seconds trained; all processes get the first's checkpoint."""
+        programs = self.programs
         if self.job.start is not None:
             step, carry, seconds, _ = self.job.start
             return step, programs.resume(self._in_order(jax.tree.map(lambda x: x.copy(), carry))), seconds
@@ -241,12 +243,11 @@ class Session:
 
     def _named(self, carry: loop.Carry) -> loop.Carry:
         """A gathered carry with its sums by name, as it is stored."""
-        sums = np.asarray(carry.sums)
-        return carry._replace(sums={name: sums[..., i] for i, name in enumerate(self.programs.metrics)})
+        return loop.by_name(carry, self.programs.metrics)
 
     def _in_order(self, carry: loop.Carry) -> loop.Carry:
         """The inverse of `_named`."""
-        return carry._replace(sums=np.stack([carry.sums[name] for name in self.programs.metrics], -1))
+        return loop.in_order(carry, self.programs.metrics)
 
     def _log(self, span: Span, table: np.ndarray, seconds: float) -> None:
         steps = span.last - span.first
@@ -279,8 +280,8 @@ class Session:
         whole = self.job.placement.whole(self.carry)
         if self.job.directory is None:
             return
-        began = time.perf_counter()
         self._checkpoints = self._checkpoints or self._open_checkpoints()
+        began = time.perf_counter()
         meta = {"train_seconds": self.clock.seconds}
         if self._unsaved_best is not None:
             step, carry, score = self._unsaved_best
@@ -342,7 +343,8 @@ def lower_is_better(objective: Objective, value: float) -> float:
     return -value if objective.maximize else value
 
 
-def _stream_of(job: Job) -> Stream | None:
+def stream_of(job: Job) -> Stream | None:
+    """The blocks of a run whose training images stay on disk."""
     from jaxgen.data.rows import StreamedSplit
 
     if job.dataset is None or not isinstance(job.dataset.train, StreamedSplit):

@@ -1,5 +1,6 @@
 """Some members of a run, split off into a run directory of their own."""
 
+import contextlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 from jaxgen.errors import UserError
 from jaxgen.files import read_json, write_atomically, write_json
 from jaxgen.runs import metrics
-from jaxgen.runs.checkpoint import Checkpoints
+from jaxgen.runs.checkpoint import Checkpoints, Reader
 
 
 def subset(path: Path, new: Path, places: Sequence[int]) -> None:
@@ -42,16 +43,10 @@ def _take(values: Sequence[Any], places: Sequence[int]) -> list[Any]:
 
 
 def _copy_checkpoint(old: Path, new: Path, places: Sequence[int]) -> None:
-    source = Checkpoints(old, 1)
-    try:
+    with contextlib.closing(Reader(old)) as source:
         found = source.newest()
-    finally:
-        source.close()
     if found is None:
         raise UserError(f"{old} has no checkpoint that can be read")
-    step, arrays, meta = found
-    target = Checkpoints(new, 1)
-    try:
-        target.save(step, {name: leaf[list(places)] for name, leaf in arrays.items()}, meta)
-    finally:
-        target.close()
+    step, arrays, manifest = found
+    with contextlib.closing(Checkpoints(new, 1)) as target:
+        target.save(step, {name: leaf[list(places)] for name, leaf in arrays.items()}, manifest["meta"])

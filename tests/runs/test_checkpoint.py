@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import json
 import os
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxgen.errors import UserError
-from jaxgen.runs.checkpoint import Checkpoints, steps
+from jaxgen.runs.checkpoint import Checkpoints, Reader, steps
 
 
 def tree(value):
@@ -190,3 +191,27 @@ def test_another_structure_is_refused_not_set_aside(three):
         checkpoints.restore({**tree(0), "w": jnp.zeros((5, 5))})
     checkpoints.close()
     assert steps(three) == [1, 2, 3]
+
+
+def contents(folder):
+    return {path: path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_reading_passes_over_a_damaged_step_and_changes_nothing(three, damage):
+    damage(three / "3")
+    (three / "4.orbax-checkpoint-tmp-1" / "arrays").mkdir(parents=True)  # of a run that is being trained
+    before, warnings = contents(three.parent), []
+    with contextlib.closing(Reader(three, warnings.append)) as reader:
+        step, arrays, manifest = reader.newest()
+        with pytest.raises(UserError, match="checkpoint 3 is damaged"):
+            reader.at(3)
+        with pytest.raises(UserError, match=r"no checkpoint of step 7; there are \[1, 2, 3\]"):
+            reader.at(7)
+        chex.assert_trees_all_equal(reader.at(1, tree(0))[1], tree(1))
+    assert step == 2
+    assert manifest["arrays"].keys() == arrays.keys()
+    np.testing.assert_array_equal(arrays["w"], tree(2)["w"])
+    assert warnings[0].startswith("checkpoint 3 is damaged")
+    assert len(warnings) == 1
+    assert contents(three.parent) == before

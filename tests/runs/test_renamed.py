@@ -56,7 +56,7 @@ def test_a_run_of_format_0_goes_on_to_a_format_1_checkpoint(name, unpacked):
     before = jg.load(path)
     run = before.fit(epochs=2)
     assert (run.status, run.step) == ("finished", 2 * before.step)
-    checkpoints = checkpoint.Checkpoints(path / "checkpoints", 3)
+    checkpoints = checkpoint.Reader(path / "checkpoints")
     try:
         step, arrays, _ = checkpoints.newest()
     finally:

@@ -1,0 +1,81 @@
+"""The result of `verify`, for people and for programs."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxgen.files import Json
+from jaxgen.proof.comparison import ABSOLUTE, RELATIVE, shortened
+
+
+class Stretch(NamedTuple):
+    """Steps `first` to `last` made again, and how they compare with the record."""
+
+    first: int
+    last: int
+    numbers: int
+    """Logged numbers compared."""
+    arrays: int
+    """Arrays of the checkpoint at `last` compared by their SHA-256."""
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a run is what its directory says."""
+
+    path: Path
+    steps: int
+    """Steps that the run has done, as recorded: those of its newest checkpoint or row."""
+    beginning: int
+    """0, or the step at which a fork left its parent; steps before it are the parent's to prove."""
+    every: bool
+    """Whether all stretches were made again and everything else was checked."""
+    exact: bool
+    """Compared bit for bit; otherwise to rounding, and only the first logging interval after each checkpoint."""
+    of: int
+    """Number of stretches that there are."""
+    stretches: tuple[Stretch, ...]
+    """Those that were made again."""
+    problems: tuple[str, ...]
+    """Everything else that is wrong with the directory."""
+    notes: tuple[str, ...]
+    """Limits of this verdict."""
+    seed: int
+    """Chooses the stretches."""
+    settings_sha256: str
+    """SHA-256 of settings.json: the settings that the numbers follow from."""
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing was found."""
+        return not self.problems and not any(stretch.differences for stretch in self.stretches)
+
+    def lines(self) -> list[str]:
+        """A summary, everything that is wrong, and the limits."""
+        wrong = [stretch for stretch in self.stretches if stretch.differences]
+        lines = [self._summary(len(wrong))]
+        for stretch in wrong:
+            lines += [f"  steps {stretch.first} to {stretch.last}: {one}" for one in shortened(stretch.differences)]
+        lines += [f"  {problem}" for problem in self.problems]
+        lines += [f"note: {note}" for note in self.notes]
+        return [*lines, f"settings.json has the SHA-256 {self.settings_sha256}"]
+
+    def _summary(self, wrong: int) -> str:
+        made = sum(stretch.last - stretch.first for stretch in self.stretches)
+        numbers, arrays = (sum(getattr(one, name) for one in self.stretches) for name in ("numbers", "arrays"))
+        which = f"{len(self.stretches)} of {self.of} stretches ({made:,} of {self.steps - self.beginning:,} steps"
+        chosen = "" if len(self.stretches) == self.of else f", chosen with seed {self.seed}"
+        how = "bit for bit" if self.exact else f"to rounding ({RELATIVE:.0%} plus {ABSOLUTE})"
+        compared = f"{numbers:,} numbers and {arrays:,} arrays compared {how}, {self.seconds:.1f} s"
+        if self.passed:
+            return f"{self.path} is proved: {which}{chosen}) made again, {compared}"
+        found = f"{wrong} of the stretches differ" if wrong else "it is not what it says"
+        return f"{self.path} is NOT proved: {found}; {which}{chosen}) made again, {compared}"
+
+    def to_json(self) -> Json:
+        """All of it as JSON values."""
+        stretches = [{**one._asdict(), "differences": list(one.differences)} for one in self.stretches]
+        lists = {"stretches": stretches, "problems": list(self.problems), "notes": list(self.notes)}
+        return {"passed": self.passed, **asdict(self), "path": str(self.path), **lists}

@@ -1,0 +1,142 @@
+"""Parts of a run made again and compared with its record."""
+
+import contextlib
+import hashlib
+import itertools
+import secrets
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jaxgen.contract import Algorithm
+from jaxgen.data.dataset import Dataset
+from jaxgen.engine import loop
+from jaxgen.errors import UserError, check_at_least
+from jaxgen.proof import checks, comparison, evidence, recorded
+from jaxgen.proof.evidence import Evidence
+from jaxgen.proof.recorded import Recorded, Say
+from jaxgen.proof.verdict import Stretch, Verdict
+from jaxgen.runs import machine
+from jaxgen.runs.checkpoint import Reader
+from jaxgen.runs.fit import Summarize
+
+
+def verify(
+    path: str | Path,
+    segments: int = 5,
+    all: bool = False,
+    seed: int | None = None,
+    *,
+    algorithm: Algorithm | None = None,
+    dataset: Dataset | None = None,
+    summarize: Summarize | None = None,
+    say: Say = recorded.silent,
+) -> Verdict:
+    """Make random stretches between checkpoints again and compare every logged number and every array, bit for bit.
+
+    The run's beginning counts as a checkpoint. With `all`, every stretch is made again and all other contents of the
+    directory are checked, too; without it, `segments` of them, chosen by `seed` (default: a random one). On another
+    machine, or with other versions or options, only the first logging interval after each checkpoint is compared, to
+    rounding. Nothing is written; a run that is being trained right now is refused.
+
+    `algorithm` and `dataset` are needed for a module outside jaxgen that is not imported, and for arrays; `summarize`
+    makes the additional entries of the result again.
+    """
+    check_at_least("segments", segments, 1)
+    began, path = time.perf_counter(), Path(path)
+    run = recorded.opened(path, algorithm, dataset)
+    found = evidence.of(run)
+    notes, exact = _machine(run, found)
+    stretches = _stretches(run, found)
+    seed = secrets.randbits(32) if seed is None else seed
+    chosen = stretches if all else _chosen(stretches, segments, seed)
+    with contextlib.closing(Reader(run.checkpoints)) as reader:
+        made = []
+        for number, (first, last) in enumerate(chosen, 1):
+            say(f"steps {first} to {last} ({number} of {len(chosen)})")
+            made.append(_made(run, found, reader, first, last, exact))
+        problems, more = checks.everything(run, found, reader, summarize) if all else ([], [])
+    return Verdict(
+        path=path,
+        steps=found.end,
+        beginning=run.beginning,
+        every=all,
+        exact=exact,
+        of=len(stretches),
+        stretches=tuple(made),
+        problems=(*found.strange, *problems),
+        notes=(*notes, *more),
+        seed=seed,
+        settings_sha256=hashlib.sha256((path / "settings.json").read_bytes()).hexdigest(),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _machine(run: Recorded, found: Evidence) -> tuple[list[str], bool]:
+    """Limits of the comparison, and whether it can be exact."""
+    if not found.sessions:
+        return [], True
+    now = machine.description(run.job.algorithm.TRAITS.packages)
+    warnings = dict.fromkeys(machine.warning(session, now) for session in found.sessions)
+    if set(warnings) == {None}:
+        return [], True
+    which = "its" if None not in warnings else "a part of its"
+    return [
+        f"{which} training was done elsewhere: {warning}; so only the first logging interval after each checkpoint is "
+        "compared, and to rounding"
+        for warning in warnings
+        if warning is not None
+    ], False
+
+
+def _stretches(run: Recorded, found: Evidence) -> list[tuple[int, int]]:
+    """From the beginning to the first checkpoint, between checkpoints, and on to the last row of an unfinished run."""
+    steps = [step for step in found.steps if step > run.beginning]
+    ends = [run.beginning, *steps, *([found.end] if found.end > max(steps, default=run.beginning) else [])]
+    return list(itertools.pairwise(ends))
+
+
+def _chosen(stretches: Sequence[tuple[int, int]], segments: int, seed: int) -> list[tuple[int, int]]:
+    count = min(segments, len(stretches))
+    places = np.random.default_rng(seed).choice(len(stretches), count, replace=False)
+    return [stretches[place] for place in sorted(places.tolist())]
+
+
+def _made(run: Recorded, found: Evidence, reader: Reader, first: int, last: int, exact: bool) -> Stretch:
+    """One stretch; a problem with a checkpoint, or a NaN, is a difference."""
+    try:
+        like = recorded.template(run)
+        begin = run.programs.start() if first == 0 else recorded.placed(run, reader.at(first, like)[1])
+        return _exactly(run, found, reader, begin, first, last) if exact else _nearly(run, found, begin, first)
+    except UserError as error:
+        return Stretch(first, last, 0, 0, (str(error),))
+
+
+def _exactly(run: Recorded, found: Evidence, reader: Reader, begin: loop.Carry, first: int, last: int) -> Stretch:
+    logged = {key: numbers for key, numbers in found.table.items() if first < key[0] <= last}
+    tested = {step for step, kind in logged if kind == "test"}
+    over = found.result is not None and last == found.result["step"] == found.end
+    carry, rows = recorded.rerun(run, begin, first, last, tested | ({last} if last == run.plan.total else set()))
+    again, _ = comparison.tabulated(rows)
+    if last % run.plan.log_every and (over or (last, "partial") in logged):
+        again[last, "partial"] = recorded.partial_means(run, carry, last)
+    numbers = comparison.rows_agree(logged, again)
+    arrays = comparison.Compared(0)
+    if last in found.steps:
+        like = recorded.template(run)
+        arrays = comparison.arrays_agree(reader.at(last, like)[1], recorded.stored(run, carry), last)
+    return Stretch(first, last, numbers.number, arrays.number, (*arrays.differences, *numbers.differences))
+
+
+def _nearly(run: Recorded, found: Evidence, begin: loop.Carry, first: int) -> Stretch:
+    """The first logging interval after `first`, to rounding."""
+    last = (first // run.plan.log_every + 1) * run.plan.log_every
+    logged = {key: numbers for key, numbers in found.table.items() if key == (last, "train")}
+    if not logged and last > found.end:
+        return Stretch(first, first, 0, 0, ())
+    _, rows = recorded.rerun(run, begin, first, last)
+    again, _ = comparison.tabulated(row for row in rows if any(name.startswith("train/") for name in row))
+    compared = comparison.rows_agree(logged, again, exact=False)
+    return Stretch(first, last, compared.number, 0, compared.differences)

@@ -1,6 +1,7 @@
 """Trained models for other programs: weights, programs, JavaScript.
 
-weights      a run as safetensors, settings, model card and images    programs     `jax.export` files for serving
-functions    what a trained model computes, random draws as inputs    plain        functions as lists of equations
-javascript   these as a script for pages, workers and Node, with views, loops, elementwise, wasm and kernels.js
+weights      a run as safetensors, settings, card and images    programs    `jax.export` files for serving
+functions    a model's functions, random draws as inputs        plain       these as lists of equations
+javascript   plain programs as scripts for pages and Node, by translation, views, loops, elementwise, memory, wasm
+             and kernels.js                                     onnx        plain programs as ONNX models
 """

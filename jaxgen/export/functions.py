@@ -50,6 +50,11 @@ def functions(algorithm: Algorithm, state: Any, hparams: Any, config: Any, batch
     return _KNOWN[name](state, hparams, config, batch)
 
 
+def known() -> tuple[Algorithm, ...]:
+    """The algorithms that `functions` knows."""
+    return (autoencoder, vae, gan, dqn)
+
+
 def is_known(algorithm: Algorithm) -> bool:
     """Whether `functions` knows the algorithm."""
     return contract.name_of(algorithm) in _KNOWN
@@ -59,6 +64,32 @@ def named(weights: Tree) -> dict[str, Any]:
     """The leaves of a tree of weights by their paths, as files and scripts name them."""
     leaves = jax.tree_util.tree_leaves_with_path(weights)
     return {plain.path_name(path) or "weights": leaf for path, leaf in leaves}
+
+
+def with_weights(algorithm: Algorithm, state: Any, arrays: Mapping[str, Any]) -> Any:
+    """A state (or its shapes) with the weights of `functions` given by name; the moving average is that of sampling."""
+
+    def filled(tree: Tree, prefix: str = "") -> Tree:
+        def one(path: Any, leaf: Any) -> Array:
+            name = prefix + plain.path_name(path)
+            if name not in arrays or arrays[name].shape != leaf.shape:
+                found = arrays[name].shape if name in arrays else "nothing"
+                raise UserError(f"the weights do not fit: {name} is {found}, expected {leaf.shape}")
+            return jnp.asarray(arrays[name], leaf.dtype)
+
+        return jax.tree_util.tree_map_with_path(one, tree)
+
+    if not is_known(algorithm):
+        raise UserError(f"{contract.name_of(algorithm)} is not known here: put its weights into its state yourself")
+    if algorithm is not gan:
+        return state._replace(params=filled(state.params))
+    if not any(name.startswith("discriminator/") for name in arrays):  # left out: only samples are wanted
+        generator = filled(state.params["generator"], "generator/")
+        ema = generator if state.ema else state.ema
+        return state._replace(params={**state.params, "generator": generator}, ema=ema)
+    players = {name: filled(state.params[name], f"{name}/") for name in ("generator", "discriminator")}
+    ema = players["generator"] if state.ema else state.ema
+    return state._replace(params=players, ema=ema, spectral=filled(state.spectral, "spectral/"))
 
 
 def programs(algorithm: Algorithm, state: Any, hparams: Any, config: Any) -> list[plain.Program]:

@@ -1,26 +1,34 @@
 // Arrays lie in one block of memory, each a typed array over its part of it. Matrices are row-major and contiguous.
 
 function unpack(base64, memory, parts) {
-  // Copy weights to their places; parts: [bytes per entry, place, entries, half], in the order in which they are stored.
+  // Copy stored arrays to their places; parts: [place, entries, type, how, columns], in the order of the data. int8: a
+  // step for each column, then entries in steps.
   const text = atob(base64), bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
   let from = 0;
-  for (const [width, place, count, half] of parts) {
-    const part = bytes.subarray(from, from + width * count);
-    from += width * count;
-    if (!half) new Uint8Array(memory, place, width * count).set(part);
-    else {
+  const next = (size) => bytes.subarray(from, (from += size));
+  for (const [place, count, type, how, columns] of parts) {
+    if (how === "float16") widen(next(2 * count), memory, place, count);
+    else if (how === "int8") {
+      const steps = new Float32Array(next(4 * columns).slice().buffer), part = next(count);
       const to = new Float32Array(memory, place, count);
-      for (let i = 0; i < count; i++) to[i] = halfToFloat(part[2 * i] | (part[2 * i + 1] << 8));
+      for (let i = 0; i < count; i += columns)
+        for (let j = 0; j < columns; j++) to[i + j] = ((part[i + j] << 24) >> 24) * steps[j];
+    } else {
+      const size = count * (type.includes("8") ? 1 : type.includes("16") ? 2 : 4);
+      new Uint8Array(memory, place, size).set(next(size));
     }
   }
 }
 
-function halfToFloat(h) {
-  const exponent = (h >> 10) & 31, fraction = h & 1023, sign = h & 32768 ? -1 : 1;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 31) return fraction ? NaN : sign * Infinity;
-  return sign * (1024 + fraction) * 2 ** (exponent - 25);
+function widen(halves, memory, place, count) {
+  // Numbers of two bytes to numbers of four: the exponent is moved and its offset changed from 15 to 127.
+  const floats = new Float32Array(memory, place, count), bits = new Uint32Array(memory, place, count);
+  for (let i = 0; i < count; i++) {
+    const half = halves[2 * i] | (halves[2 * i + 1] << 8), exponent = half & 31744, sign = (half & 32768) << 16;
+    if (exponent === 0) floats[i] = (sign ? -1 : 1) * (half & 1023) * 5.960464477539063e-8; // 2^-24
+    else bits[i] = sign | (((half & 32767) << 13) + (exponent === 31744 ? 1879048192 : 939524096));
+  }
 }
 
 function roundAway(x) {

@@ -12,7 +12,8 @@ from jaxgen.export.elementwise import is_float
 from jaxgen.export.loops import Lines
 from jaxgen.export.views import Buffer, View, row_major
 
-Precision = Literal["float32", "float16"]
+Precision = Literal["float32", "float16", "int8"]
+"""Of stored weights; int8: matrices and kernels only, in steps of a 127th of the largest entry of their column."""
 ALIGNMENT = 16
 _ARRAYS = {
     np.dtype(np.bool_): "Uint8Array",
@@ -39,8 +40,8 @@ class Memory:
     """Everything that a script's functions share, while it grows."""
 
     buffers: list[Buffer] = field(default_factory=list)
-    stored: dict[str, tuple[Buffer, np.ndarray]] = field(default_factory=dict)
-    """Buffers that are filled from stored weights and constants."""
+    stored: dict[str, tuple[Buffer, np.ndarray, bool]] = field(default_factory=dict)
+    """Buffers that are filled from stored arrays; whether these are weights, and not constants."""
     prepared: Lines = field(default_factory=list)
     """Statements to be run once, when the script is loaded."""
     scratch: int = 1
@@ -51,15 +52,15 @@ class Memory:
         self.buffers.append(Buffer(f"b{len(self.buffers)}", size, np.dtype(dtype), constant))
         return self.buffers[-1]
 
-    def store(self, key: str, array: np.ndarray) -> View:
+    def store(self, key: str, array: np.ndarray, is_weight: bool = False) -> View:
         """A view of an array that is stored, once for a key."""
         if key in self.stored:
-            buffer, before = self.stored[key]
+            buffer, before, _ = self.stored[key]
             if before.shape != array.shape or before.tobytes() != array.tobytes():  # NaN equals itself
                 raise UserError(f"two programs have different weights named {key}: give one of them another name")
         else:
             buffer = self.buffer(array.size, array.dtype, constant=True)
-            self.stored[key] = buffer, array
+            self.stored[key] = buffer, array, is_weight
         return View(buffer, array.shape, row_major(array.shape))
 
     def planned(self) -> tuple[dict[str, int], int]:
@@ -71,13 +72,38 @@ class Memory:
         return places, total
 
     def data(self, places: Mapping[str, int], precision: Precision) -> tuple[str, list[list[Any]]]:
-        """Stored arrays as base64, and for each: bytes of an entry, place, entries, whether to widen it."""
+        """Stored arrays as base64, and for each: place, entries, and how they are stored, for kernels.js."""
         data, parts = [], []
-        for buffer, array in self.stored.values():
-            flat = np.ascontiguousarray(array).reshape(-1)
-            half = precision == "float16" and is_float(buffer.dtype)
-            if is_float(buffer.dtype):
-                flat = flat.astype("<f2" if half else "<f4")
-            data.append(flat.tobytes())
-            parts.append([flat.itemsize, places[buffer.name], flat.size, half])
+        for buffer, array, is_weight in self.stored.values():
+            part = [places[buffer.name], array.size, array_type(buffer.dtype)[0]]
+            if not is_float(buffer.dtype):
+                data.append(np.ascontiguousarray(array).tobytes())
+            elif is_weight and precision == "int8" and array.ndim > 1:
+                steps, levels = quantized(array)
+                data.append(steps.tobytes() + levels.tobytes())
+                part += ["int8", steps.size]
+            elif is_weight and precision == "float16":
+                data.append(np.ascontiguousarray(array).astype("<f2").tobytes())
+                part += ["float16"]
+            else:
+                data.append(np.ascontiguousarray(array).astype("<f4").tobytes())
+            parts.append(part)
         return base64.b64encode(b"".join(data)).decode(), parts
+
+
+def quantized(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The step of each column (the last axis), and the entries in steps, int8."""
+    columns = array.astype(np.float32).reshape(-1, array.shape[-1])
+    steps = np.abs(columns).max(axis=0) / np.float32(127)
+    levels = np.round(columns / np.where(steps == 0, np.float32(1), steps))
+    return steps.astype("<f4"), levels.astype(np.int8)
+
+
+def rounded(array: np.ndarray, precision: Precision) -> np.ndarray:
+    """A weight as it is stored."""
+    if not is_float(array.dtype) or precision == "float32" or (precision == "int8" and array.ndim < 2):
+        return array
+    if precision == "float16":
+        return array.astype(np.float16).astype(array.dtype)
+    steps, levels = quantized(array)
+    return (levels.astype(np.float32) * steps).astype(array.dtype).reshape(array.shape)

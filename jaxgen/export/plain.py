@@ -7,12 +7,13 @@ ordinary one), folds constants and drops what no output needs. What remains are
                   size 1 are broadcast
     moving        broadcast_in_dim, reshape, transpose, rev, slice, pad, concatenate, iota; take: the entries of a flat
                   array at constant `indices`, which gathers and scatters with constant indices become
-    sums          reduce_sum, reduce_max, ..., argmax, argmin, dot_general, conv_general_dilated
+    sums          reduce_sum, reduce_max, ..., argmax, argmin, dot_general; conv_general_dilated of images (N, H, W, C)
+                  with kernels (H, W, inputs, outputs)
 
 with the parameters that JAX gives them (`jax.lax`). Other primitives are kept as they are, for a writer to refuse.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -132,6 +133,10 @@ class _Tracer:
     """Walks a jaxpr and writes down its equations."""
 
     equations: list[Equation] = field(default_factory=list)
+    done: dict[Any, list[Value]] = field(default_factory=dict)
+    """Results by equation, so that none is computed twice."""
+    sources: dict[Value, Value] = field(default_factory=dict)
+    """The values that reshaped ones were made of."""
 
     def closed(self, jaxpr: Any, arguments: list[Value]) -> list[Value]:
         return self.walk(jaxpr.jaxpr, [_constant(array) for array in jaxpr.consts] + arguments)
@@ -171,15 +176,43 @@ class _Tracer:
             results = _bind(name, [value.constant for value in inputs], parameters)
             if results is not None:
                 return [_constant(np.asarray(array)) for array in results]
-        self.equations.append(Equation(name, tuple(inputs), tuple(outputs), parameters))
-        return outputs
+        key = _key(name, inputs, parameters)
+        if key is None or key not in self.done:
+            self.equations.append(Equation(name, tuple(inputs), tuple(outputs), parameters))
+            self.done[key] = outputs
+        return self.done[key]
+
+    def transpose(self, value: Value, permutation: Sequence[int]) -> Value:
+        """The value with axis i from axis permutation[i]."""
+        if list(permutation) == list(range(len(permutation))):
+            return value
+        shape = tuple(value.shape[axis] for axis in permutation)
+        return self.add("transpose", [value], [Value(shape, value.dtype)], {"permutation": tuple(permutation)})[0]
 
     def reshape(self, value: Value, shape: tuple[int, ...]) -> Value:
         """The value in another shape."""
+        value = self.sources.get(value, value)
         if value.shape == shape:
             return value
         parameters = {"new_sizes": shape, "dimensions": None, "sharding": None}
-        return self.add("reshape", [value], [Value(shape, value.dtype)], parameters)[0]
+        (result,) = self.add("reshape", [value], [Value(shape, value.dtype)], parameters)
+        self.sources[result] = value
+        return result
+
+
+def _key(name: str, inputs: list[Value], parameters: Mapping[str, Any]) -> Any:
+    """The same for equations that are the same; None for those whose parameters cannot be compared."""
+
+    def of(value: Value) -> Any:
+        short = value.constant is not None and not value.is_parameter and value.constant.size <= 1
+        return (value.shape, value.dtype, value.constant.tobytes()) if short else value  # type: ignore[union-attr]
+
+    key = (name, *map(of, inputs), *sorted(parameters.items()))
+    try:
+        hash(key)
+    except TypeError:
+        return None
+    return key
 
 
 def _constant(array: Any) -> Value:
@@ -237,6 +270,11 @@ def _squeezed(tracer: _Tracer, inputs: list[Value], outputs: list[Value], parame
     return [tracer.reshape(inputs[0], outputs[0].shape)]
 
 
+def _broadcast(tracer: _Tracer, inputs: list[Value], outputs: list[Value], parameters: Mapping[str, Any]) -> Any:
+    same = np.prod(inputs[0].shape, dtype=int) == np.prod(outputs[0].shape, dtype=int)
+    return [tracer.reshape(inputs[0], outputs[0].shape)] if same else None  # axes of size 1 are added
+
+
 def _stacked(tracer: _Tracer, inputs: list[Value], outputs: list[Value], parameters: Mapping[str, Any]) -> Any:
     axis, shape = parameters["axis"], outputs[0].shape
     parts = [tracer.reshape(value, (*shape[:axis], 1, *shape[axis + 1 :])) for value in inputs]
@@ -268,6 +306,35 @@ def _converted(tracer: _Tracer, inputs: list[Value], outputs: list[Value], param
     return inputs if inputs[0].dtype == outputs[0].dtype else None
 
 
+def _convolved(tracer: _Tracer, inputs: list[Value], outputs: list[Value], parameters: Mapping[str, Any]) -> Any:
+    """The convolution with channels last, between transpositions."""
+    of, rank = parameters["dimension_numbers"], len(outputs[0].shape)
+    last = (0, rank - 1, *range(1, rank - 1))
+    numbers = lax.ConvDimensionNumbers(last, (rank - 1, rank - 2, *range(rank - 2)), last)
+    images = tracer.transpose(inputs[0], (of.lhs_spec[0], *of.lhs_spec[2:], of.lhs_spec[1]))
+    kernel = tracer.transpose(inputs[1], (*of.rhs_spec[2:], of.rhs_spec[1], of.rhs_spec[0]))
+    order = (of.out_spec[0], *of.out_spec[2:], of.out_spec[1])
+    output = Value(tuple(outputs[0].shape[axis] for axis in order), outputs[0].dtype)
+    images, padding = _cropped(tracer, images, parameters)
+    changed = {**parameters, "dimension_numbers": numbers, "padding": padding}
+    (result,) = tracer.add("conv_general_dilated", [images, kernel], [output], changed)
+    return [tracer.transpose(result, [order.index(axis) for axis in range(rank)])]
+
+
+def _cropped(tracer: _Tracer, images: Value, parameters: Mapping[str, Any]) -> tuple[Value, Any]:
+    """Images (N, H, W, C) without what negative padding cuts off, and the padding without it."""
+    pads = [(int(low), int(high)) for low, high in parameters["padding"]]
+    if min(min(pad) for pad in pads) >= 0 or set(parameters["lhs_dilation"]) != {1}:
+        return images, parameters["padding"]
+    start = (0, *(max(0, -low) for low, _ in pads), 0)
+    sizes = zip(images.shape[1:-1], pads, strict=True)
+    limit = (images.shape[0], *(size - max(0, -high) for size, (_, high) in sizes), images.shape[-1])
+    shape = tuple(last - first for first, last in zip(start, limit, strict=True))
+    where = {"start_indices": start, "limit_indices": limit, "strides": None}
+    (result,) = tracer.add("slice", [images], [Value(shape, images.dtype)], where)
+    return result, tuple((max(0, low), max(0, high)) for low, high in pads)
+
+
 def _picked(name: str, moved: tuple[int, ...]) -> Rewrite:
     """A primitive that only moves entries of its inputs `moved`, to places given by the others, as `take`.
 
@@ -296,6 +363,8 @@ def _picked(name: str, moved: tuple[int, ...]) -> Rewrite:
 
 
 _REWRITTEN: dict[str, Rewrite] = {
+    "broadcast_in_dim": _broadcast,
+    "conv_general_dilated": _convolved,
     "convert_element_type": _converted,
     "dynamic_slice": _picked("dynamic_slice", (0,)),
     "expand_dims": _squeezed,
@@ -310,26 +379,28 @@ _REWRITTEN: dict[str, Rewrite] = {
 }
 
 
-def evaluate(program: Program, *arrays: Any) -> dict[str, jax.Array]:
-    """The outputs, computed by JAX equation by equation: slow, to check a program and those who translate it."""
-    known: dict[Value, Any] = dict(zip(program.inputs, arrays, strict=True))
+def prepare(program: Program) -> dict[Value, jax.Array]:
+    """The values of all prepared equations."""
+    known: dict[Value, jax.Array] = {}
+    _run(program.name, program.prepared, known)
+    return known
 
-    def read(value: Value) -> Any:
-        return known[value] if value in known else jnp.asarray(value.constant)
 
-    for equation in (*program.prepared, *program.equations):
-        results = _bind(equation.primitive, [read(value) for value in equation.inputs], equation.parameters)
+def evaluate(program: Program, *arrays: Any, prepared: Mapping[Value, jax.Array] | None = None) -> dict[str, jax.Array]:
+    """The outputs by name, computed by JAX equation by equation: to check a program, or to trace it once more."""
+    known = {**(prepare(program) if prepared is None else prepared), **dict(zip(program.inputs, arrays, strict=True))}
+    _run(program.name, program.equations, known)
+    return {name: _read(value, known) for name, value in program.outputs.items()}
+
+
+def _run(name: str, equations: Sequence[Equation], known: dict[Value, jax.Array]) -> None:
+    for equation in equations:
+        inputs = [_read(value, known) for value in equation.inputs]
+        results = _bind(equation.primitive, inputs, equation.parameters)
         if results is None:
-            raise UserError(f"{program.name} needs {equation.primitive}, which cannot be evaluated on its own")
+            raise UserError(f"{name} needs {equation.primitive}, which cannot be evaluated on its own")
         known.update(zip(equation.outputs, results, strict=True))
-    return {name: jnp.asarray(read(value)) for name, value in program.outputs.items()}
 
 
-def arrays(program: Program) -> Iterator[np.ndarray]:
-    """Every constant array of the program besides its weights."""
-    seen: set[int] = set()
-    for equation in (*program.prepared, *program.equations):
-        for value in equation.inputs:
-            if value.constant is not None and not value.is_parameter and id(value) not in seen:
-                seen.add(id(value))
-                yield value.constant
+def _read(value: Value, known: Mapping[Value, jax.Array]) -> jax.Array:
+    return known[value] if value in known else jnp.asarray(value.constant)

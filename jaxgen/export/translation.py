@@ -87,12 +87,7 @@ class Function:
         assert array is not None
         if not value.is_parameter and array.tobytes() == array.reshape(-1)[:1].tobytes() * array.size:
             return Number(array.flat[0], value.dtype)
-        key = (
-            value.name
-            if value.is_parameter
-            else f"{value.dtype} {value.shape} {hashlib.sha256(array.tobytes()).hexdigest()}"
-        )
-        self.known[value] = self.memory.store(key, array)
+        self.known[value] = self.memory.store(value.name or _digest(array), array, value.is_parameter)
         return self.known[value]
 
     def emit(self, lines: Lines, constant: bool) -> None:
@@ -205,9 +200,7 @@ class Function:
     def take(self, equation: Equation) -> Expression:
         array = self.contiguous(self.read(equation.inputs[0]), equation.inputs[0].shape)
         indices, shape = np.asarray(equation.parameters["indices"], np.int32), equation.outputs[0].shape
-        table = self.memory.store(
-            f"indices {shape} {hashlib.sha256(indices.tobytes()).hexdigest()}", indices.reshape(-1)
-        )
+        table = self.memory.store(_digest(indices), indices)
         to = self.memory.buffer(indices.size, array.dtype, array.buffer.constant)
         entry = f"{array.buffer.name}[{array.offset} + {table.buffer.name}[i]]"
         line = f"for (let i = 0; i < {indices.size}; i++) {to.name}[i] = {entry};"
@@ -346,39 +339,31 @@ class Function:
         return View(to, equation.outputs[0].shape, row_major(equation.outputs[0].shape))
 
     def convolution(self, equation: Equation) -> Expression:
-        """Images as (N, H, W, C), whatever their layout: one call for each of them."""
+        """One call for each image."""
         (images, kernel), output, p = equation.inputs, equation.outputs[0], equation.parameters
         self._check_convolution(equation)
-        numbers = p["dimension_numbers"]
-        (n, c, *space), (k, _, *of_kernel) = numbers.lhs_spec, numbers.rhs_spec
-        x, grid, low = self._on_grid(images, (n, *space, c), p)
+        x, grid, low = self._on_grid(images, p)
         count, height, width, channels = x.shape
-        taps = [kernel.shape[axis] for axis in of_kernel]
-        out = [output.shape[axis] for axis in numbers.out_spec[2:]]
+        *taps, _, kernels = kernel.shape
+        out = output.shape[1:3]
         scatter = grid != (1, 1) or (tuple(p["window_strides"]) == (1, 1) and height * width < math.prod(out))
-        order = (numbers.rhs_spec[1], *of_kernel, k) if scatter else (*of_kernel, numbers.rhs_spec[1], k)
-        w = self.matrix(kernel, [(axis,) for axis in order])
+        w = self.matrix(kernel, ((2,), (0,), (1,), (3,)) if scatter else ((0,), (1,), (2,), (3,)))
         w = self.stored(w, w.shape, range(4)) if w.offset else w
-        kernels = kernel.shape[k]
-        held = width * taps[0] * taps[1] * kernels if scatter else out[1] * taps[0] * taps[1] * channels
+        held = taps[0] * taps[1] * (width * kernels if scatter else out[1] * channels)
         rows = max(1, SCRATCH // held)
         self.memory.scratch = max(self.memory.scratch, min(rows, height if scatter else out[0]) * held)
         geometry = {
             "height": height, "width": width, "channels": channels, "kernels": kernels, "taps": taps, "out": out,
-            "strides": list(p["window_strides"]), "grid": list(grid), "dilation": list(p["rhs_dilation"]),
-            "low": list(low), "rows": rows,
+            "strides": p["window_strides"], "grid": grid, "dilation": p["rhs_dilation"], "low": low, "rows": rows,
         }  # fmt: skip
         constant = x.buffer.constant and w.buffer.constant
         to = self.memory.buffer(math.prod(output.shape), output.dtype, constant)
+        kernel_name = "spread" if scatter else "convolve"
+        call = f"{kernel_name}({self.constant(geometry)}, {x.buffer.name}"
         for i in range(count):
-            places = f"{x.buffer.name}, {x.offset + i * height * width * channels}, {w.buffer.name}"
-            call = f"{'spread' if scatter else 'convolve'}({self.constant(geometry)}, {places}"
-            self.emit([f"{call}, {to.name}, {i * math.prod(out) * kernels}, scratch);"], constant)
-        whole = in_order(to, (count, *out, kernels), range(4))
-        back = [0] * 4
-        for axis, place in enumerate((numbers.out_spec[0], *numbers.out_spec[2:], numbers.out_spec[1])):
-            back[place] = axis
-        return transposed(whole, back)
+            place, result = x.offset + i * height * width * channels, i * math.prod(out) * kernels
+            self.emit([f"{call}, {place}, {w.buffer.name}, {to.name}, {result}, scratch);"], constant)
+        return View(to, output.shape, row_major(output.shape))
 
     def constant(self, value: Any) -> str:
         """The name of an object that is made once."""
@@ -393,12 +378,12 @@ class Function:
         if len(equation.inputs[0].shape) != 4:
             self.refuse(f"conv_general_dilated over {len(equation.inputs[0].shape) - 2} axes (it must be two)")
 
-    def _on_grid(self, images: Value, axes: Sequence[int], p: Any) -> tuple[View, Shape, Shape]:
-        """Images (N, H, W, C), how far apart their pixels are in the convolution, and zeros before them.
+    def _on_grid(self, images: Value, p: Any) -> tuple[View, Shape, Shape]:
+        """The images, how far apart their pixels are in the convolution, and zeros before them.
 
         With strides besides, the zeros between pixels are written out.
         """
-        x = self.matrix(images, [(axis,) for axis in axes])
+        x = self.contiguous(self.read(images), images.shape)
         grid, low = tuple(p["lhs_dilation"]), tuple(int(before) for before, _ in p["padding"])
         if grid == (1, 1) or tuple(p["window_strides"]) == (1, 1):
             return x, grid, low

@@ -14,18 +14,21 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from jaxgen import contract
 from jaxgen.errors import UserError
 from jaxgen.export import card, programs
-from jaxgen.export.functions import functions, is_known, named
+from jaxgen.export.functions import functions, is_known, known, named, with_weights
 from jaxgen.files import Json, read_json, read_json_list
 from jaxgen.runs import settings as settings_lib
 from jaxgen.runs.directory import read_record
@@ -47,32 +50,74 @@ def export(
     reference: str | None = None,
     images: np.ndarray | None = None,
     with_programs: Literal["none", "inside", "apart"] = "none",
+    generator_only: bool = False,
 ) -> Path:
     """Write the run's model into the new directory `to`, all of it or nothing.
 
-    `reference` is a sentence for the card: the value that others report. `images` (N, H, W, C), in [0, 1], are shown in
-    place of samples. Raises `UserError` if `to` exists or cannot be written.
+    `generator_only` leaves out a GAN's discriminator, which samples do not need. `reference` is a sentence for the
+    card: the value that others report. `images` (N, H, W, C), in [0, 1], are shown in place of samples. Raises
+    `UserError` if `to` exists or cannot be written.
     """
     to = Path(to)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise UserError(f"{to} exists and is not an empty directory: give another one to export to")
-    partial = to.with_name(f".{to.name}.{os.getpid()}")
+    part = to.with_name(f".{to.name}.{os.getpid()}")
     try:
-        partial.mkdir(parents=True)
-        _fill(run, partial, precision, reference, images, with_programs)
-        os.replace(partial, to)
+        part.mkdir(parents=True)
+        _fill(run, part, precision, reference, images, with_programs, generator_only)
+        os.replace(part, to)
     except OSError as error:
         raise UserError(f"{to} cannot be written ({error.strerror or error}); nothing was exported") from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(part, ignore_errors=True)
     return to
 
 
+def load(path: str | Path) -> Run:
+    """The run in an exported directory, to use its model; its optimizer and whatever else it trained with are zeros."""
+    path = Path(path)
+    if not (path / WEIGHTS).exists():
+        raise UserError(f"{path} is not an exported run (it has no {WEIGHTS})")
+    try:
+        with safe_open(path / WEIGHTS, "numpy") as file:
+            header, found = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        record = json.loads(header["settings"])
+        name = record["algorithm"]
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path / WEIGHTS} is damaged or not written by jaxgen ({error!r})") from error
+    algorithm = next((module for module in known() if contract.name_of(module) == name), None)
+    if algorithm is None:
+        raise UserError(f"{path} is a model of {name}: load its arrays with safetensors")
+    config = settings_lib.from_dict(algorithm.Config, record["fitted"]["config"])
+    hparams = settings_lib.from_dict(algorithm.HParams, record["fitted"]["hparams"])
+    shapes = jax.eval_shape(partial(algorithm.init, config=config), jax.random.key(0), hparams)
+    state = with_weights(algorithm, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes), found)
+    step = int(header["step"])
+    return Run(
+        algorithm=algorithm,
+        config=config,
+        hparams=jax.tree.map(jnp.float32, hparams),
+        seed=int(header["seed"]),
+        step=step,
+        steps_per_epoch=1,
+        status="finished",
+        state=state,
+        rows=[{"step": step, **json.loads(header["metrics"])}],
+        experiment=record["experiment"],
+    )
+
+
 def _fill(
-    run: Run, folder: Path, precision: Precision, reference: str | None, images: np.ndarray | None, with_programs: str
+    run: Run,
+    folder: Path,
+    precision: Precision,
+    reference: str | None,
+    images: np.ndarray | None,
+    with_programs: str,
+    generator_only: bool,
 ) -> None:
-    record = describe(run)
-    data = serialized(run, record, precision)
+    record, stored = describe(run), arrays(run, generator_only)
+    data = serialized(run, record, stored, precision)
     (folder / WEIGHTS).write_bytes(data)
     (folder / SETTINGS).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     images = samples(run) if images is None else images
@@ -87,7 +132,7 @@ def _fill(
         session=_session(run),
         metrics=metrics(run),
         evaluation=_evaluation(run),
-        arrays=arrays(run),
+        arrays=stored,
         precision=precision,
         sha256=hashlib.sha256(data).hexdigest(),
         status=f"{run.status} at step {run.step}",
@@ -101,7 +146,7 @@ def _fill(
             os.fsync(file.fileno())
 
 
-def arrays(run: Run) -> dict[str, np.ndarray]:
+def arrays(run: Run, generator_only: bool = False) -> dict[str, np.ndarray]:
     """The weights by name: of all the model's functions, or of `weights` for an algorithm of one's own."""
     run._refuse_many("export")
     found: dict[str, np.ndarray] = {}
@@ -110,10 +155,11 @@ def arrays(run: Run) -> dict[str, np.ndarray]:
             found |= {name: np.asarray(x) for name, x in named(function.weights).items()}
     else:
         found = {name: np.asarray(x) for name, x in named(run.weights).items()}
-    return dict(sorted(found.items()))
+    apart = ("discriminator/", "spectral/") if generator_only else ()
+    return {name: found[name] for name in sorted(found) if not name.startswith(apart)}
 
 
-def serialized(run: Run, record: Json, precision: Precision = "float32") -> bytes:
+def serialized(run: Run, record: Json, named: Mapping[str, np.ndarray], precision: Precision = "float32") -> bytes:
     """The weights as a safetensors file; with float16, floats are rounded."""
 
     def stored(x: np.ndarray) -> np.ndarray:
@@ -130,7 +176,7 @@ def serialized(run: Run, record: Json, precision: Precision = "float32") -> byte
         "metrics": json.dumps(metrics(run)),
         "git_revision": str(_session(run).get("git_revision")),
     }
-    return save({name: stored(x) for name, x in arrays(run).items()}, metadata=header)
+    return save({name: stored(x) for name, x in named.items()}, metadata=header)
 
 
 def describe(run: Run) -> Json:

@@ -91,7 +91,9 @@ def execute(task: Task) -> Run:
     if hosts.from_first(np.int32(existing is not None and is_finished(existing, run.epochs))):
         from jaxgen.runs.load import load
 
-        return load(existing, algorithm=algorithm) if existing is not None else _elsewhere(task)
+        finished = load(existing, algorithm=algorithm) if existing is not None else _elsewhere(task)
+        if finished.status == "finished" or hosts.are_several():
+            return finished  # otherwise its last checkpoint is damaged, and it trains the missing steps again
     dataset = _dataset_of(task, on_device=mesh is None)
     config = settings.config if dataset is None else adapted(algorithm, settings.config, dataset)
     plan = session_lib.plan_of(algorithm, config, dataset, run)

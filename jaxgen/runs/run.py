@@ -69,8 +69,6 @@ class Run(Generic[C, H]):
     _best: Callable[[], tuple[int, loop.Carry]] | None = None
     _at: Callable[[int], loop.Carry] | None = None
     _carry: loop.Carry | None = None
-    _weights: Tree | None = None
-    """The weights of a model without a state."""
     _task: Any = None
     """The `runs.fit.Task` of a run trained in this process."""
 
@@ -89,8 +87,6 @@ class Run(Generic[C, H]):
     def weights(self) -> Tree:
         """The part of the state needed to use the model."""
         self._refuse_many("weights")
-        if self._weights is not None:
-            return self._weights
         return self.algorithm.weights(self.state, self.config)
 
     def data(self) -> Dataset:

@@ -6,6 +6,7 @@ checkpoint. So no trial is lost or run twice.
 """
 
 import contextlib
+import os
 import uuid
 import warnings
 from collections.abc import Generator, Iterator
@@ -72,6 +73,7 @@ class Study:
         self._session = uuid.uuid4().hex
 
     def _opened(self, backend: JournalFileBackend, name: str, maximize: bool, pruner: str) -> optuna.Study:
+        self._cut_half_line()
         try:
             return optuna.create_study(
                 study_name=name,
@@ -87,6 +89,12 @@ class Study:
             raise UserError(
                 f"{self._journal} is damaged ({reason}): restore it, or search again under a new --run.name"
             ) from error
+
+    def _cut_half_line(self) -> None:
+        """Remove what a process that was killed while it wrote has left at the journal's end."""
+        content = self._journal.read_bytes() if self._journal.exists() else b""
+        if content and not content.endswith(b"\n"):
+            os.truncate(self._journal, content.rfind(b"\n") + 1)
 
     def __enter__(self) -> "Study":
         return self

@@ -15,7 +15,7 @@ from jaxgen import console
 from jaxgen.algorithms import dqn, gan, vae
 from jaxgen.console import doors
 from jaxgen.data.dataset import Dataset, Split
-from jaxgen.export.pretrained import read
+from jaxgen.export import weights
 from jaxgen.runs import listing
 from jaxgen.runs import lock as lock_lib
 from jaxgen.runs.fit import fit
@@ -173,7 +173,7 @@ def test_a_model_for_others(runs, jaxgen, tmp_path):
     files = ["README.md", "samples.png", "settings.json", "weights.safetensors"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == files
     assert all(name in out for name in files)
-    model = read(tmp_path / "out")
+    model = weights.load(tmp_path / "out")
     images = np.asarray(model.sample(jax.random.key(0), 5))
     np.testing.assert_allclose(images, np.asarray(load(runs / "one").sample(jax.random.key(0), 5)), atol=2e-3)
     code, _, err = jaxgen("export", runs / "one", "--to", "out")

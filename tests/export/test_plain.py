@@ -37,6 +37,10 @@ def test_a_convolution_becomes_one_ordinary_convolution(channels, layout):
     names = [equation.primitive for equation in (*program.prepared, *program.equations)]
     assert names.count("conv_general_dilated") == 2
     assert set(names) <= {"conv_general_dilated", "transpose", "rev", "reshape"}
+    for equation in program.equations:
+        if equation.primitive == "conv_general_dilated":
+            assert equation.parameters["dimension_numbers"].lhs_spec == (0, 3, 1, 2)
+            assert equation.inputs[1].shape[2:] == (equation.inputs[0].shape[3], equation.outputs[0].shape[3])
     check(program, net, kernel, floats(1, 12, 12, channels))
 
 
@@ -87,6 +91,16 @@ def test_constant_indices_become_a_table():
 def test_indices_that_are_computed_stay_a_gather():
     program = plain.trace("f", lambda _, x, i: x[i], {}, {"x": floats(5), "i": jnp.array([1, 2])})
     assert "gather" in program.primitives
+
+
+def test_nothing_is_computed_twice():
+    def function(weights, x):
+        return jnp.tanh(x @ weights) + 1, jnp.exp(jnp.tanh(x @ weights)) + 1, (x + 2) * (x[:, None].reshape(2, 3) + 2)
+
+    program = plain.trace("f", function, floats(3, 3), {"x": floats(2, 3)})
+    names = [equation.primitive for equation in program.equations]
+    assert sorted(names) == ["add", "add", "add", "dot_general", "exp", "mul", "tanh"]
+    check(program, function, floats(3, 3), floats(2, 3))
 
 
 def test_a_known_branch_is_taken():

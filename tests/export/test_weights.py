@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors import safe_open
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 import jaxgen as jg
 from jaxgen.algorithms import autoencoder, dqn, gan, vae
@@ -77,6 +77,42 @@ def test_given_images_are_shown(tmp_path):
     assert sheet.shape == (6, 48)
     np.testing.assert_array_equal(sheet[:, 6:12], np.round(255 * images[1, ..., 0]).astype(np.uint8))
     assert not sheet[:, 18:].any()
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_an_exported_model_is_loaded_and_used(name, precision, tmp_path):
+    run = run_of(name)
+    loaded = weights.load(weights.export(run, tmp_path / "out", precision=precision))
+    assert (loaded.config, loaded.step, loaded.seed, loaded.experiment) == (run.config, 8, 3, "tried")
+    assert loaded.metrics["test/loss"].values.tolist() == [1.5]
+    for one, other in zip(jax.tree.leaves(loaded.weights), jax.tree.leaves(run.weights), strict=True):
+        np.testing.assert_array_equal(one, np.asarray(other).astype(precision).astype(np.float32))
+    inputs = np.random.default_rng(0).normal(size=(5, {"vae": 2, "gan": 100, "dqn": 4, "autoencoder": 2}[name]))
+    use = "act" if name == "dqn" else "decode"
+    tolerance = 0 if precision == "float32" else 0.01
+    np.testing.assert_allclose(getattr(loaded, use)(inputs), getattr(run, use)(inputs), rtol=0, atol=tolerance)
+
+
+def test_what_is_no_export_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"is not an exported run \(it has no weights.safetensors\)"):
+        weights.load(tmp_path)
+    (tmp_path / "weights.safetensors").write_bytes(b"nothing")
+    with pytest.raises(UserError, match="is damaged or not written by jaxgen"):
+        weights.load(tmp_path)
+    save_file({"a": np.zeros(3)}, tmp_path / "weights.safetensors")
+    with pytest.raises(UserError, match="is damaged or not written by jaxgen"):
+        weights.load(tmp_path)
+
+
+def test_weights_that_do_not_fit_are_named(tmp_path):
+    to = weights.export(run_of("dqn"), tmp_path / "out")
+    with safe_open(to / "weights.safetensors", "numpy") as file:
+        header = file.metadata()
+    arrays = load_file(to / "weights.safetensors")
+    save_file({**arrays, "Dense_0/kernel": np.zeros((4, 9), np.float32)}, to / "weights.safetensors", header)
+    with pytest.raises(UserError, match=r"the weights do not fit: Dense_0/kernel is \(4, 9\), expected \(4, 8\)"):
+        weights.load(to)
 
 
 def test_half_precision(tmp_path):

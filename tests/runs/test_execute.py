@@ -136,6 +136,15 @@ def test_a_damaged_newest_checkpoint_costs_only_its_steps(make_settings, capsys)
     assert "checkpoint 18 is damaged" in capsys.readouterr().err
 
 
+def test_a_finished_run_whose_last_checkpoint_is_damaged_trains_the_missing_steps_again(make_settings):
+    whole = go(make_settings(name="whole"))
+    path = go(make_settings())
+    for file in (path / "checkpoints" / "18").rglob("*"):
+        if file.is_file():
+            os.truncate(file, 0)
+    assert_same_run(whole, go(make_settings()))
+
+
 def test_a_changed_setting_is_refused_with_the_fields(make_settings):
     go(make_settings())
     with pytest.raises(SettingError, match=r"hparams\.learning_rate: 0\.01 -> 0\.02; run\.seed: 0 -> 1"):

@@ -125,6 +125,19 @@ def test_a_damaged_journal_is_named_in_one_line(tmp_path, damage):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("left", [b'{"op_code": 4, "wor', bytes(40)])
+def test_half_a_line_at_the_journals_end_is_cut_off(tmp_path, left):
+    with a_study(tmp_path) as study:
+        study.ask(2, 4, "random", 0)
+    with open(tmp_path / "journal.log", "ab") as file:
+        file.write(left)
+    with a_study(tmp_path) as study:
+        assert len(study.claim()) == 2
+        assert len(study.ask(2, 4, "random", 0)[0]) >= 1
+    with a_study(tmp_path) as study:
+        assert len(study.trials()) == 4
+
+
 def judged(tmp_path, values, pruned=(), maximize=False):
     """A judge of len(values) trials told one epoch's values, with an own rule of pruning."""
     study = a_study(tmp_path, maximize=maximize)

@@ -24,6 +24,20 @@ def _show(found: Any, as_json: bool) -> None:
     print(json.dumps(found.to_json(), indent=2) if as_json else "\n".join(found.lines()))
 
 
+def _place(path: Path) -> None:
+    """Make the devices that the run was trained on."""
+    from jaxgen.launch import devices
+    from jaxgen.runs import settings as settings_lib
+    from jaxgen.runs.directory import read_record
+    from jaxgen.runs.load import algorithm_of
+
+    record = read_record(path)
+    run = settings_lib.from_dict(settings_lib.RunSettings, record["settings"]["run"])
+    members = len((record.get("members") or {}).get("seeds", ())) or 1
+    single_thread = algorithm_of(path, record["algorithm"]).TRAITS.single_thread
+    devices.place(run.cpu_devices, members, run.devices, single_thread)
+
+
 def _summarize(path: Path) -> Callable[..., dict[str, Any]] | None:
     """The summary that the run's experiment writes into its result, if it is one of jaxgen's."""
     from jaxgen.console import doors
@@ -55,6 +69,7 @@ class Verify:
         """Verify and print."""
         from jaxgen.proof.verify import verify
 
+        _place(self.path)
         summarize = _summarize(self.path) if self.all else None
         found = verify(self.path, self.segments, self.all, self.seed, summarize=summarize, say=_say)
         _show(found, self.json)
@@ -79,6 +94,7 @@ class Replay:
         """Replay and print."""
         from jaxgen.proof.replay import replay
 
+        _place(self.path)
         _show(replay(self.path, self.step, member=self.member, say=_say), self.json)
 
 
@@ -101,6 +117,7 @@ class Fork:
         """Fork and say how to go on."""
         from jaxgen.proof.fork import fork
 
+        _place(self.path)
         changes: dict[str, float] = {}
         for one in self.set:
             field, _, value = one.partition("=")

@@ -136,7 +136,7 @@ class _Tracer:
     done: dict[Any, list[Value]] = field(default_factory=dict)
     """Results by equation, so that none is computed twice."""
     sources: dict[Value, Value] = field(default_factory=dict)
-    """The values that reshaped ones were made of."""
+    """Sources of reshaped values."""
 
     def closed(self, jaxpr: Any, arguments: list[Value]) -> list[Value]:
         return self.walk(jaxpr.jaxpr, [_constant(array) for array in jaxpr.consts] + arguments)

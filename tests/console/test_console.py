@@ -16,7 +16,7 @@ from jaxgen.algorithms import dqn, gan, vae
 from jaxgen.console import doors
 from jaxgen.data.dataset import Dataset, Split
 from jaxgen.export import weights
-from jaxgen.runs import listing
+from jaxgen.runs import listing, metrics
 from jaxgen.runs import lock as lock_lib
 from jaxgen.runs.fit import fit
 from jaxgen.runs.load import load
@@ -180,6 +180,31 @@ def test_a_model_for_others(runs, jaxgen, tmp_path):
     assert (code, err.count("\n")) == (1, 1)
     assert "is not an empty directory" in err
     assert jaxgen("export", runs / "two", "--to", "second", "--member", 1)[0] == 0
+
+
+def test_a_run_is_proved_replayed_and_forked(runs, jaxgen, tmp_path):
+    code, out, err = jaxgen("verify", runs / "dqn", "--all")
+    assert (code, err) == (0, "")
+    assert "is proved: " in out
+    shutil.copytree(runs / "dqn", tmp_path / "forged")
+    rows = metrics.read(tmp_path / "forged" / "metrics.jsonl")
+    rows[-1]["train/loss"] = rows[-1].get("train/loss", 0.0) + 1.0
+    (tmp_path / "forged" / "metrics.jsonl").write_text("".join(metrics.to_line(row) + "\n" for row in rows))
+    code, out, _ = jaxgen("verify", "forged", "--all", "--json")
+    assert code == 1
+    assert not json.loads(out)["passed"]
+    code, out, _ = jaxgen("replay", runs / "dqn", "--step", 3)
+    assert code == 0
+    assert "metrics: " in out
+    code, out, err = jaxgen(
+        "fork", "forged", "--step", 20, "--name", "new", "--epochs", 2, "--set", "learning_rate=0.5"
+    )
+    assert code == 0, err
+    assert load(tmp_path / "new").hparams.learning_rate == 0.5
+    code, _, err = jaxgen("fork", "forged", "--step", 5, "--name", "newer", "--set", "learning_rate")
+    assert (code, err.count("\n")) == (2, 1)
+    code, _, err = jaxgen("verify", runs / "one")
+    assert (code, err.count("\n")) == (1, 1)  # its data were arrays
 
 
 def test_an_episode(runs, jaxgen, tmp_path):

@@ -246,6 +246,19 @@ def test_the_webassembly_is_used():
     assert ask(javascript.write([program], simd=False), [])["simd"] is False
 
 
+def test_without_webassembly_the_loops_are_javascript():
+    x = floats(8, 8)
+    script = "var WebAssembly;\n" + javascript.write([plain.trace("f", lambda _, x: x @ x, {}, {"x": x})])
+    assert ask(script, [])["simd"] is False
+    same(call(script, [("f", [x])])[0], [x @ x])
+
+
+def test_a_script_needs_nothing_around_it():
+    script = javascript.write([plain.trace("f", lambda _, x: jax.nn.gelu(x @ x), {}, {"x": floats(8, 8)})])
+    for word in ("window", "document", "require", "import ", "eval", "Function(", "fetch", "http", "</"):
+        assert word not in script, word
+
+
 CONVOLUTIONS = {
     "same": {"padding": ((1, 1), (1, 1))},
     "valid": {"padding": ((0, 0), (0, 0))},

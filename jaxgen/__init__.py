@@ -13,6 +13,7 @@ Public names, each imported on first use:
     fit          train and return a Run   load     a Run from its directory
     sweep        many runs of an Experiment over `log`, `linear` or any values
     Experiment   an experiment as a value stack    hyperparameters for vmap
+    pretrained   a small trained model by name
 """
 
 import importlib
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from jaxgen.engine.run import stack as stack
     from jaxgen.engine.run import train as train
     from jaxgen.experiment import Experiment as Experiment
+    from jaxgen.export.pretrained import pretrained as pretrained
     from jaxgen.runs.fit import fit as fit
     from jaxgen.runs.load import load as load
     from jaxgen.runs.run import Run as Run
@@ -48,6 +50,7 @@ _PLACES = {
     "linear": "jaxgen.sweeps.api",
     "load": "jaxgen.runs.load",
     "log": "jaxgen.sweeps.api",
+    "pretrained": "jaxgen.export.pretrained",
     "stack": "jaxgen.engine.run",
     "sweep": "jaxgen.sweeps.api",
     "train": "jaxgen.engine.run",

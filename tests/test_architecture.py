@@ -16,7 +16,7 @@ FLOORS = [
     ("runs",),
     ("proof",),
     ("experiment", "launch", "testing", "doctor"),
-    ("sweeps", "report"),
+    ("sweeps", "report", "export"),
     ("console", "__main__", "__init__"),
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
@@ -57,14 +57,14 @@ def prints(path):
 
 
 @pytest.mark.parametrize(
-    "name", ["algorithms", "data", "engine", "evaluation", "losses", "nets", "report", "rl", "runs", "sweeps"]
+    "name", ["algorithms", "data", "engine", "evaluation", "export", "losses", "nets", "report", "rl", "runs", "sweeps"]
 )
 def test_library_code_does_not_print(name):
     found = {path.name: prints(path) for path in (ROOT / "jaxgen" / name).rglob("*.py")}
     assert not {name: lines for name, lines in found.items() if lines}
 
 
-@pytest.mark.parametrize("name", ["algorithms", "engine", "runs", "sweeps", "report", "evaluation"])
+@pytest.mark.parametrize("name", ["algorithms", "engine", "runs", "sweeps", "report", "evaluation", "export"])
 def test_nothing_asks_an_algorithm_or_a_config_what_it_has(name):
     """`contract.supports` and `TRAITS` are the places that know."""
     suspects = {"algorithm", "config", "settings", "module", "cfg"}

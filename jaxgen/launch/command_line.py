@@ -46,6 +46,18 @@ def parse(
         raise SettingError(_one_line(said.getvalue())) from None
 
 
+def parse_kind(kind: Any, prog: str, args: Sequence[str]) -> Any:
+    """Parse a settings type that has fields without a default, which `parse` cannot take."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(kind, prog=prog, args=args)
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise SettingError(_one_line(said.getvalue())) from None
+
+
 def _one_line(box: str) -> str:
     """Tyro's framed message as one line: the error, then the option the user probably meant."""
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│╭╮╰╯|+ ") for line in box.splitlines()]
@@ -179,6 +191,9 @@ def reported(run: Callable[[], Any]) -> None:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         _fail(f"{NO_MEMORY} ({shorten(str(error), 120)})", 1)
+    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + 13)
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from jaxgen.doctor import quick
-from jaxgen.engine import hosts
+from jaxgen.engine import hosts, parallel
 from jaxgen.experiment import Experiment
 from jaxgen.launch import command_line, devices, processes
 from jaxgen.launch.terminal import Terminal
@@ -13,7 +13,7 @@ from jaxgen.runs import progress
 from jaxgen.runs.directory import read_result
 from jaxgen.runs.fit import Task, execute
 from jaxgen.runs.run import Run
-from jaxgen.runs.settings import Settings
+from jaxgen.runs.settings import Settings, validate
 
 
 def main(experiment: Experiment, description: str | None, args: Sequence[str] | None = None) -> None:
@@ -22,6 +22,9 @@ def main(experiment: Experiment, description: str | None, args: Sequence[str] | 
     def launch() -> None:
         settings = experiment.parse(sys.argv[1:] if args is None else args, description)
         run = settings.run
+        validate(run)  # before processes meet and devices are made
+        if run.devices > 1:
+            parallel.check_config(experiment.algorithm, settings.config, run.devices)
         processes.start(run)
         devices.place(run.cpu_devices, run.seeds, run.devices, experiment.algorithm.TRAITS.single_thread)
         with processes.together():

@@ -24,7 +24,7 @@ def draw(snapshot: Snapshot) -> None:
     rows = snapshot.rows if snapshot.many is None else snapshot.many.rows
     draw_curves(snapshot.directory / "returns.png", rows, snapshot.config)
     if snapshot.config.environment == "CartPole-v1":
-        _draw_episode(snapshot)
+        draw_episode(snapshot.directory / "pole.gif", snapshot.state.params, snapshot.key, snapshot.config)
         _draw_values(snapshot)
     if snapshot.config.episodes:
         state = snapshot.state if snapshot.many is None else snapshot.many.state
@@ -61,10 +61,12 @@ def environment_steps(steps: Any, config: dqn.Config) -> Any:
     return config.learning_starts + steps * config.transitions
 
 
-def _draw_episode(snapshot: Snapshot) -> None:
-    play = jax.jit(partial(dqn.greedy_returns, config=snapshot.config, episodes=1))
-    gained, seen = play(snapshot.state.params, snapshot.key)
-    cartpole.animate(snapshot.directory / "pole.gif", np.asarray(seen)[: int(gained[0]), 0])
+def draw_episode(path: Path, params: Any, key: jax.Array, config: dqn.Config) -> int:
+    """Animate an episode of the greedy policy; return its length."""
+    play = jax.jit(partial(dqn.greedy_returns, config=config, episodes=1))
+    gained, seen = play(params, key)
+    cartpole.animate(path, np.asarray(seen)[: int(gained[0]), 0])
+    return int(gained[0])
 
 
 def _draw_values(snapshot: Snapshot) -> None:

@@ -75,6 +75,10 @@ class RunDirectory:
 
 def _lock(path: Path) -> lock_lib.Lock:
     lock = lock_lib.attempt(path / ".lock")
+    for _ in range(5):  # `lock.is_held` holds it for a moment
+        if lock is None:
+            time.sleep(0.02)
+            lock = lock_lib.attempt(path / ".lock")
     if lock is None:
         raise UserError(f"{path} is in use by another process; wait for it or give another run.name")
     return lock

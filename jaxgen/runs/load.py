@@ -75,6 +75,7 @@ def load(path: str | Path, *, algorithm: Algorithm | None = None) -> Run:
         compile_seconds=0.0 if result is None else result["compile_seconds"],
         experiment=record["experiment"],
         _dataset=None if data is None else partial(_data, path, data, record["data"]),
+        _at=lambda step: rebuild(cast(Any, _restored(path, step))[1]),
         _best=None if best is None else lambda: (best, rebuild(cast(Any, _restored(path, best))[1])),
     )
 
@@ -91,7 +92,7 @@ def _settings(path: Path, algorithm: Algorithm, record: Json) -> tuple[Any, Any,
 
 
 def algorithm_of(path: Path, name: str | None) -> Algorithm:
-    """The module that a record names: one of jaxgen, or already imported."""
+    """The module of a run's algorithm."""
     if name is None:
         raise UserError(f"{path} does not say which algorithm it is a run of: give it, as load(path, algorithm=...)")
     if name in sys.modules:

@@ -57,13 +57,21 @@ def attempt(path: Path) -> Lock | None:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process holds the lock `path`; neither creates the file nor keeps the lock."""
+    """Whether some process holds the lock; asks without creating the file."""
     try:
-        file = open(path, "rb")  # noqa: SIM115 - closed below, which releases the lock
-    except (FileNotFoundError, PermissionError):
+        file = open(path, "rb")  # noqa: SIM115 - closed below
+    except OSError:
         return False
     with file:
-        return not _is_taken(file, wait=False)
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            else:
+                _windows.locking(file.fileno(), _windows.LK_NBRLCK, 1)
+                _windows.locking(file.fileno(), _windows.LK_UNLCK, 1)
+        except OSError:
+            return True
+    return False
 
 
 def _is_taken(file: IO[bytes], wait: bool) -> bool:

@@ -67,7 +67,10 @@ class Run(Generic[C, H]):
     experiment: str | None = None
     _dataset: Callable[[], Dataset] | None = None
     _best: Callable[[], tuple[int, loop.Carry]] | None = None
+    _at: Callable[[int], loop.Carry] | None = None
     _carry: loop.Carry | None = None
+    _weights: Tree | None = None
+    """The weights of a model without a state."""
     _task: Any = None
     """The `runs.fit.Task` of a run trained in this process."""
 
@@ -86,6 +89,8 @@ class Run(Generic[C, H]):
     def weights(self) -> Tree:
         """The part of the state needed to use the model."""
         self._refuse_many("weights")
+        if self._weights is not None:
+            return self._weights
         return self.algorithm.weights(self.state, self.config)
 
     def data(self) -> Dataset:
@@ -125,6 +130,16 @@ class Run(Generic[C, H]):
         rows = [row for row in self.rows if row["step"] <= step]
         state = jax.tree.map(jnp.asarray, carry.state)
         return dataclasses.replace(self, step=step, state=state, rows=rows, status="running", _carry=None, _task=None)
+
+    def at(self, step: int) -> "Run[C, H]":
+        """The run at an earlier kept checkpoint; an unknown step raises a `UserError` that lists the kept ones."""
+        if self._at is None:
+            raise UserError(f"{self!r} has no checkpoints: it was not loaded from a directory")
+        carry = self._at(step)
+        rows = [row for row in self.rows if row["step"] <= step]
+        return dataclasses.replace(
+            self, step=step, state=carry.state, rows=rows, status="running", warning=None, _carry=None, _task=None,
+        )  # fmt: skip
 
     def member(self, i: int) -> "Run[C, H]":
         """Member i of a multi-member run, as a single run."""

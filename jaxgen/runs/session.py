@@ -162,6 +162,8 @@ class Session:
         status: Status = "finished"
         stopping: int | None = None
         with signals.deferred() as signal, self._closing():
+            if 0 < self.step < plan.total and plan.draw_every and self.step % plan.draw_every == 0:
+                self._draw()  # due when the session before this one ended
             wanted = self.clock.steps()
             while self.step < plan.total:
                 span = next_span(self.step, wanted, plan)
@@ -183,7 +185,7 @@ class Session:
                 if final or stopping:
                     break
                 if span.draw:
-                    self._draw(f"epoch-{self.step // plan.per_epoch:04d}")
+                    self._draw()
             if status != "stopped" and self.step % plan.log_every:
                 means = progress.means(np.asarray(self.carry.sums), programs.metrics, self.step % plan.log_every)
                 self.log.write({"step": self.step, **means, "partial": True})
@@ -288,7 +290,8 @@ class Session:
         self._checkpoints.save(self.step, self._named(whole), meta)
         self.clock.saved(time.perf_counter() - began)
 
-    def _draw(self, folder: str) -> None:
+    def _draw(self) -> None:
+        folder = f"epoch-{self.step // self.plan.per_epoch:04d}"
         whole = self.job.placement.whole(self.carry)
         if self.job.directory is not None and self.job.draw is not None:
             drawn(self.job.draw, self.snapshot(folder, whole), self.job.watcher)

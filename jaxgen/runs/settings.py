@@ -90,12 +90,18 @@ class Settings(Generic[C, H]):
     """Name of the preset these settings started from."""
 
 
+MOST_DEVICES = 256
+"""Virtual CPU devices; each takes time to make."""
+
+
 def validate(run: RunSettings) -> None:
     """Refuse out-of-range run settings."""
     for name in ("epochs", "seeds", "evaluate_every", "keep", "processes", "heartbeat_timeout"):
         check_at_least(f"run.{name}", getattr(run, name), 1)
     if run.cpu_devices is not None:
         check_at_least("run.cpu_devices", run.cpu_devices, 0)
+        if run.cpu_devices > MOST_DEVICES:
+            refuse("run.cpu_devices", run.cpu_devices, f"at most {MOST_DEVICES}")
     if run.devices != 1 and run.seeds > 1:
         refuse("run.devices", run.devices, "1 with many run.seeds: these are spread over all devices already")
     _validate_processes(run)
@@ -199,17 +205,18 @@ def _typed(hint: Any, value: Any) -> Any:
     return tuple(value) if get_origin(hint) is tuple else value
 
 
-def _flat(tree: Json, prefix: str = "") -> Json:
-    flat: Json = {}
+def flat(tree: Json, prefix: str = "") -> Json:
+    """Nested settings by their full names."""
+    found: Json = {}
     for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
 
 
 def differences(saved: Json, new: Json) -> list[str]:
     """`field: saved -> new` for each setting that would change the run; more epochs do not count."""
-    wanted = _flat(new)
-    old = wanted | _DEFAULTS | _flat(saved)  # settings missing from the record have their defaults
+    wanted = flat(new)
+    old = wanted | _DEFAULTS | flat(saved)  # settings missing from the record have their defaults
     if wanted.get("run.epochs", 0) >= old.get("run.epochs", 0):
         wanted["run.epochs"] = old.get("run.epochs")
     names = sorted((old.keys() | wanted.keys()) - {*FREE, "run.name"})

@@ -124,6 +124,8 @@ def test_the_better_preset_for_mnist(tmp_path):
             "config.classes = 7 is not allowed: 0, or 10",
         ),
         ("gan_flowers", ["--config.image-shape", "30", "30", "3"], "30x30"),
+        ("gan_mnist", ["--run.devices", "65536"], "on 65536 devices"),
+        ("gan_mnist", ["--run.coordinator", "nohost:x"], "run.coordinator = 'nohost:x' is not allowed"),
         ("evaluate_gan", ["nowhere"], "nowhere is not a run directory"),
         ("export_samples", ["nowhere", "--count", "0"], "count = 0"),
     ],

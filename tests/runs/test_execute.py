@@ -17,6 +17,7 @@ from jaxgen.engine.members import stack
 from jaxgen.errors import SettingError, UserError
 from jaxgen.runs import checkpoint, metrics, session
 from jaxgen.runs import directory as run_directory
+from jaxgen.runs.fit import Task, execute
 from jaxgen.runs.guard import NonFiniteError
 from jaxgen.runs.load import load
 from jaxgen.runs.settings import RunSettings, Settings
@@ -101,6 +102,20 @@ def test_more_epochs_go_on_with_a_finished_run(make_settings):
     whole = go(make_settings(name="whole", epochs=4))
     go(make_settings(name="longer", epochs=3))
     assert_same_run(whole, go(make_settings(name="longer", epochs=4)))
+
+
+def test_a_figure_due_when_a_session_ended_is_drawn_by_the_next(make_settings):
+    def stops(snapshot):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return False
+
+    drawn = []
+    settings = make_settings(draw_every=1, chunk_steps=6)
+    task = Task("tiny", autoencoder, settings, draw=lambda snapshot: drawn.append(snapshot.directory.name))
+    assert execute(dataclasses.replace(task, on_evaluation=stops)).status == "stopped"
+    assert drawn == ["epoch-0001"]  # the signal ended the session after the second epoch
+    execute(task)
+    assert drawn == ["epoch-0001", "epoch-0002", "figures"]
 
 
 def test_a_finished_run_is_read_and_left_alone(make_settings):

@@ -1,13 +1,10 @@
-"""The command `jaxgen`, also `python -m jaxgen`: what one does beside training."""
+"""`jaxgen doctor`: known-answer tests of the installed JAX."""
 
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import tyro
 
 from jaxgen.doctor import results, series
 
@@ -49,12 +46,3 @@ class Doctor:
         else:
             print(f"\n{results.summary(every, seconds)}")
         return 0 if results.passed(every) else 1
-
-
-COMMANDS: dict[str, Callable[..., Doctor]] = {"doctor": Doctor}
-
-
-def main(args: Sequence[str] | None = None) -> None:
-    """Read the command, run it and exit with its code."""
-    command = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="jaxgen", description=__doc__, args=args)
-    sys.exit(command.run())

@@ -39,7 +39,7 @@ class Forked(NamedTuple):
     """Each setting that differs from the parent's, as `field: old -> new`."""
 
     def lines(self) -> list[str]:
-        """What was made, for people."""
+        """The new run and its differences, for people."""
         made = "" if self.checkpoint == self.step else f", made again from checkpoint {self.checkpoint}"
         return [
             f"{self.directory} begins with step {self.step} of {self.parent}{made}",

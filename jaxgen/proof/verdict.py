@@ -46,6 +46,8 @@ class Verdict:
     settings_sha256: str
     """SHA-256 of settings.json: the settings that the numbers follow from."""
     seconds: float
+    """In all, with loading and compiling."""
+    compile_seconds: float
 
     @property
     def passed(self) -> bool:
@@ -68,7 +70,8 @@ class Verdict:
         which = f"{len(self.stretches)} of {self.of} stretches ({made:,} of {self.steps - self.beginning:,} steps"
         chosen = "" if len(self.stretches) == self.of else f", chosen with seed {self.seed}"
         how = "bit for bit" if self.exact else f"to rounding ({RELATIVE:.0%} plus {ABSOLUTE})"
-        compared = f"{numbers:,} numbers and {arrays:,} arrays compared {how}, {self.seconds:.1f} s"
+        compared = f"{numbers:,} numbers and {arrays:,} arrays compared {how}, {self.seconds:.1f} s "
+        compared += f"with {self.compile_seconds:.1f} s of compiling"
         if self.passed:
             return f"{self.path} is proved: {which}{chosen}) made again, {compared}"
         found = f"{wrong} of the stretches differ" if wrong else "it is not what it says"

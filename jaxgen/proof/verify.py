@@ -48,8 +48,10 @@ def verify(
     began, path = time.perf_counter(), Path(path)
     run = recorded.opened(path, algorithm, dataset)
     found = evidence.of(run)
-    notes, exact = _machine(run, found)
     stretches = _stretches(run, found)
+    if not stretches:
+        raise UserError(f"{path} has trained nothing yet: there is nothing to prove")
+    notes, exact = _machine(run, found)
     seed = secrets.randbits(32) if seed is None else seed
     chosen = stretches if all else _chosen(stretches, segments, seed)
     with contextlib.closing(Reader(run.checkpoints)) as reader:
@@ -71,6 +73,7 @@ def verify(
         seed=seed,
         settings_sha256=hashlib.sha256((path / "settings.json").read_bytes()).hexdigest(),
         seconds=time.perf_counter() - began,
+        compile_seconds=run.programs.seconds,
     )
 
 

@@ -8,7 +8,7 @@ from forging import CONFIGS, contents, edited, resealed, trained, with_arrays
 from tiny_runs import tiny_dataset
 
 from jaxgen import data
-from jaxgen.errors import SettingError
+from jaxgen.errors import SettingError, UserError
 from jaxgen.files import read_json
 from jaxgen.proof.fork import fork
 from jaxgen.proof.replay import replay
@@ -95,6 +95,8 @@ def test_a_longer_fork_of_a_finished_run(run_of):
     with pytest.raises(SettingError, match=r"step = 18 is not allowed: 1 to 17.*more epochs"):
         fork(path, 18, "new")
     found = fork(path, 18, "new", epochs=4)
+    with pytest.raises(UserError, match="has trained nothing yet"):
+        verify(found.directory)
     assert found.changes == ("run.epochs: 3 -> 4",)
     assert go_on(found.directory, "vae").step == 24
     assert verify(found.directory, all=True).passed

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import json
 import shutil
@@ -9,6 +10,7 @@ from forging import (
     contents,
     edited,
     resealed,
+    settings_of,
     swapped,
     trained,
     with_arrays,
@@ -18,10 +20,12 @@ from forging import (
 from tiny_runs import tiny_dataset
 
 from jaxgen import data
+from jaxgen.data.rows import of_arrays
 from jaxgen.engine import members as members_lib
 from jaxgen.errors import SettingError, UserError
 from jaxgen.proof.verify import verify
 from jaxgen.runs import lock, machine
+from jaxgen.runs.fit import Task, execute
 
 pytestmark = pytest.mark.usefixtures("tiny")
 slow = pytest.mark.slow
@@ -241,6 +245,36 @@ def test_members_of_many_kinds_pass(honest_members, tmp_path):
     assert len(assert_passes(honest_members, all=True).stretches) == 3
     hparams = [CONFIGS["vae"][0].HParams(learning_rate=rate) for rate in (1e-3, 1e-2)]
     assert_passes(trained("vae", tmp_path, members=members_lib.stack([5, 6], hparams)), all=True)
+
+
+def test_a_sharded_run_passes_and_its_last_digit_counts(tmp_path):
+    path = trained("autoencoder", tmp_path, devices=2)
+    assert_passes(path, all=True)
+    edited(path, 8, "train/loss", last_digit)
+    assert_fails(path, "of step 8 is logged as")
+
+
+def test_a_streamed_run_passes(tmp_path, monkeypatch):
+    pytest.importorskip("grain")
+    made = tiny_dataset()
+    streamed = dataclasses.replace(made, train=of_arrays(made.train))
+    monkeypatch.setattr(data, "load", lambda settings, on_device=True: streamed)
+    path = trained("vae", tmp_path)
+    assert_passes(path, all=True)
+    edited(path, 8, "train/loss", last_digit)
+    assert_fails(path, "of step 8 is logged as")
+
+
+def test_arrays_are_given_again(tmp_path, monkeypatch):
+    settings = dataclasses.replace(settings_of("vae", tmp_path), data=None)
+    path = execute(Task("vae", CONFIGS["vae"][0], settings, dataset=tiny_dataset())).directory
+    with pytest.raises(UserError, match="give them as dataset="):
+        verify(path)
+    assert_passes(path, all=True, dataset=tiny_dataset())
+    other = dataclasses.replace(
+        tiny_dataset(), train=tiny_dataset().train._replace(images=tiny_dataset().train.images + 1)
+    )
+    assert not verify(path, dataset=other).passed
 
 
 def test_an_unfinished_run_is_made_again_up_to_its_last_row(honest, tmp_path):

@@ -18,8 +18,9 @@ from jaxgen.nets.ops import conv
 
 LAYER = {"output": 5e-6, "input gradient": 1e-5, "kernel gradient": 2e-5}
 """Largest norm of a layer's error, relative to the array's: twice the largest measured."""
-NET = {"vae": 4e-3, "gan": 6e-3}
-"""Largest error of a gradient's worst array, relative to its norm: an error in a layer's output flips relus near 0."""
+NET = {"vae": 3e-3, "gan": 3e-3}
+"""Largest error of a gradient's worst array, relative to its norm. Measured: 9e-4 and 1e-5 here, 2e-3 on photographs;
+errors in outputs flip relus near 0, and a single flip may count 1e-3."""
 
 
 def arrays(layer: Layer, batch: int) -> tuple[jax.Array, jax.Array]:
@@ -91,5 +92,4 @@ def test_the_gradient_of_a_fresh_net_on_flowers(net):
     function, arguments = make(jnp.asarray(flowers.train.images[:8]), jax.random.key(1))
     computed, true = jax.jit(function)(*arguments), precise.in_float64(function, *arguments)
     errors = jax.tree.leaves(jax.tree.map(error, jax.device_get(computed), true))
-    print(net, errors)
     assert max(errors) <= NET[net], errors

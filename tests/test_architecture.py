@@ -15,7 +15,7 @@ FLOORS = [
     ("data", "engine", "evaluation"),
     ("runs",),
     ("experiment", "launch", "testing", "doctor"),
-    ("sweeps", "report", "export"),
+    ("sweeps", "report", "export", "page"),
     ("console", "__main__", "__init__"),
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
@@ -56,14 +56,28 @@ def prints(path):
 
 
 @pytest.mark.parametrize(
-    "name", ["algorithms", "data", "engine", "evaluation", "export", "losses", "nets", "report", "rl", "runs", "sweeps"]
+    "name",
+    [
+        "algorithms",
+        "data",
+        "engine",
+        "evaluation",
+        "export",
+        "losses",
+        "nets",
+        "page",
+        "report",
+        "rl",
+        "runs",
+        "sweeps",
+    ],
 )
 def test_library_code_does_not_print(name):
     found = {path.name: prints(path) for path in (ROOT / "jaxgen" / name).rglob("*.py")}
     assert not {name: lines for name, lines in found.items() if lines}
 
 
-@pytest.mark.parametrize("name", ["algorithms", "engine", "runs", "sweeps", "report", "evaluation", "export"])
+@pytest.mark.parametrize("name", ["algorithms", "engine", "runs", "sweeps", "report", "evaluation", "export", "page"])
 def test_nothing_asks_an_algorithm_or_a_config_what_it_has(name):
     """`contract.supports` and `TRAITS` are the places that know."""
     suspects = {"algorithm", "config", "settings", "module", "cfg"}

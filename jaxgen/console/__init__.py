@@ -4,6 +4,7 @@ doctor   the installed JAX                    runs     `runs`, `show`, `compare`
 model    `sample`, `play`, `evaluate`: a trained model at work
 doors    `fit`, `sweep`, `search`: the experiments, also without a clone
 share    `export`: a run's model as a directory for others
+page     `report`: a run as one HTML file
 """
 
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 import tyro
 
 import jaxgen.launch.early  # noqa: F401 Ctrl-C while the rest is imported
-from jaxgen.console import doors, model, runs, share
+from jaxgen.console import doors, model, page, runs, share
 from jaxgen.console.doctor import Doctor
 
 COMMANDS: dict[str, Any] = {
@@ -27,6 +28,7 @@ COMMANDS: dict[str, Any] = {
     "play": model.Play,
     "evaluate": model.Evaluate,
     "export": share.Export,
+    "report": page.Report,
     "doctor": Doctor,
 }
 PROSE = "Generative models and reinforcement learning in JAX: train, look at, compare and use runs."

@@ -15,7 +15,7 @@ from jaxgen.runs.run import Run
 LARGE_SCRIPT = 1_300_000
 """Characters above which weights are stored in two bytes each, if images stay as they are to the eye."""
 GRAY_LEVEL = 1 / 255
-SMALL_IMAGE = 48 * 48
+SMALL_IMAGE = 32 * 32
 """Pixels up to which a model runs in the page's own thread."""
 
 

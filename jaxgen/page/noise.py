@@ -33,6 +33,7 @@ def of(run: Run, dataset: Any, float16: bool) -> Model:
         "classes": [names[i] if i < len(names) else str(i) for i in range(run.config.classes)],
         "drawable": shape[-1] == 1 and not worker,
         "worker": worker,
+        "logistic": run.config.loss in ("non_saturating", "minimax"),
         "directions": base64.b64encode(directions.astype("<f4").tobytes()).decode(),
         "shares": [round(float(share), 4) for share in shares],
     }

@@ -48,6 +48,7 @@ class Figure(NamedTuple):
     uri: str
     width: int
     height: int
+    moves: bool = False
 
 
 def figures(folder: Path) -> list[Figure]:
@@ -65,7 +66,7 @@ def figures(folder: Path) -> list[Figure]:
 def _figure(path: Path) -> Figure:
     from PIL import Image
 
-    data, kind = path.read_bytes(), path.suffix
+    data, kind, moves = path.read_bytes(), path.suffix, path.suffix == ".gif"
     with Image.open(io.BytesIO(data)) as image:
         width, height = image.size
         if kind == ".png":
@@ -73,15 +74,32 @@ def _figure(path: Path) -> Figure:
             smaller = _webp(image.convert("RGB"), lossless=True)
             if min(len(data), len(smaller)) > LARGE:
                 smaller = min(smaller, _webp(image.convert("RGB"), lossless=False), key=len)
-            if len(smaller) < len(data):
-                data, kind = smaller, ".webp"
+        else:
+            smaller = _moving(image)
+        if len(smaller) < len(data):
+            data, kind = smaller, ".webp"
     title = path.stem.replace("_", " ")
-    return Figure(path.stem, CAPTIONS.get(path.stem, title.capitalize() + "."), uri(data, MIME[kind]), width, height)
+    return Figure(
+        path.stem, CAPTIONS.get(path.stem, title.capitalize() + "."), uri(data, MIME[kind]), width, height, moves
+    )
 
 
 def _webp(image: Any, lossless: bool) -> bytes:
     file = io.BytesIO()
     image.save(file, "WEBP", lossless=lossless, quality=90, method=4)
+    return file.getvalue()
+
+
+def _moving(image: Any) -> bytes:
+    """An animation's frames and their durations."""
+    from PIL import ImageSequence
+
+    frames, times = [], []
+    for frame in ImageSequence.Iterator(image):
+        frames.append(frame.convert("RGB"))
+        times.append(frame.info.get("duration", 100))
+    file = io.BytesIO()
+    frames[0].save(file, "WEBP", save_all=True, append_images=frames[1:], duration=times, loop=0, quality=80, method=3)
     return file.getvalue()
 
 
@@ -119,5 +137,7 @@ def html_of(figures: list[Figure]) -> str:
             f'<img src="{one.uri}" width="{one.width}" height="{one.height}" decoding="async" '
             f'alt="{html.escape(one.name.replace("_", " "))}: {caption}">'
         )
+        if one.moves:  # what moves must be possible to stop
+            image = f'<details class="moving" open><summary>Animation</summary>{image}</details>'
         parts.append(f"<figure>{image}<figcaption>{caption}</figcaption></figure>")
     return "\n".join(parts)

@@ -2,8 +2,8 @@
 
 import html
 from pathlib import Path
-from typing import Any
 
+from jaxgen.data.dataset import Dataset
 from jaxgen.errors import UserError, warn
 from jaxgen.files import Json, write_atomically
 from jaxgen.page import document, facts, models, pictures
@@ -12,18 +12,40 @@ from jaxgen.runs.load import load
 from jaxgen.runs.run import Run
 
 
-def write(path: Path, to: Path, *, preset: Json | None = None, float16: bool = False, member: int = 0) -> Path:
-    """Write the page of the run directory `path`; `preset` holds the settings that the run's are compared with."""
+def write(
+    path: Path,
+    to: Path,
+    *,
+    preset: Json | None = None,
+    float16: bool = False,
+    member: int = 0,
+    dataset: Dataset | None = None,
+) -> Path:
+    """Write the page of the run directory `path`.
+
+    `preset` holds the settings that the run's are compared with. With `float16` weights are stored in two bytes each
+    even where the page would be small. `dataset` is given for a run whose data were arrays.
+    """
     to.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(to, text(path, preset=preset, float16=float16, member=member))
+    write_atomically(to, text(path, preset=preset, float16=float16, member=member, dataset=dataset))
     return to
 
 
-def text(path: Path, *, preset: Json | None = None, float16: bool = False, member: int = 0) -> str:
+def text(
+    path: Path,
+    *,
+    preset: Json | None = None,
+    float16: bool = False,
+    member: int = 0,
+    dataset: Dataset | None = None,
+) -> str:
     """The page as text."""
     found = facts.read(path)
     run = _loaded(path)
-    model = None if run is None else models.of(run if run.members is None else run.member(member), _data(run), float16)
+    model = None
+    if run is not None:
+        one = run if run.members is None else run.member(member)
+        model = models.of(one, dataset or _data(run), float16)
     lines = facts.series(found)
     units = facts.units(found, None if run is None else run.steps_per_epoch)
     charts = [
@@ -49,7 +71,7 @@ def _loaded(path: Path) -> Run | None:
         return None
 
 
-def _data(run: Run) -> Any:
+def _data(run: Run) -> Dataset | None:
     """The run's data; None if it has none, or they are not here."""
     if run._dataset is None:
         return None

@@ -102,6 +102,11 @@ function slider(label, options, change) {
   return { node: element("div", { class: "slider" }, element("span", {}, label), range, output), set, range };
 }
 
+function resized(node, work) {
+  // Do the work when the element has a new size, after the browser has laid out the page.
+  new ResizeObserver(() => requestAnimationFrame(work)).observe(node);
+}
+
 function pressed(button, on) {
   button.setAttribute("aria-pressed", String(on));
 }

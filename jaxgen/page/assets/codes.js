@@ -55,7 +55,7 @@ class Codes {
     this.plane.addEventListener("pointermove", (event) => this.dragging && this.drag(event));
     for (const name of ["pointerup", "pointercancel"]) this.plane.addEventListener(name, () => (this.dragging = false));
     this.plane.addEventListener("keydown", (event) => this.key(event));
-    new ResizeObserver(() => this.resize()).observe(this.plane);
+    resized(this.plane, () => this.resize());
     const pick = (side) => element("select", { "aria-label": side ? "Vertical latent" : "Horizontal latent", onchange: (e) => {
       this.axes[side] = Number(e.target.value);
       this.cells = null;
@@ -390,9 +390,9 @@ class Codes {
     let distortion = 0, rate = 0;
     for (let i = 0; i < draws; i++) {
       const noise = Float32Array.from({ length: this.data.latents }, normal);
-      const [d, r] = await this.model.ask("terms", pixels, noise);
-      distortion += d[0] / draws;
-      rate = r[0];
+      const terms = named(this.model, "terms", await this.model.ask("terms", pixels, noise));
+      distortion += terms.distortion[0] / draws;
+      rate = terms.rate[0];
     }
     const one = (name, value) => element("div", {}, element("b", {}, value.toFixed(1)), element("span", {}, `${name}, nats`));
     this.numbers.replaceChildren(one("distortion", distortion), one("rate", rate), one("negative ELBO", distortion + rate));

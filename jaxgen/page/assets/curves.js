@@ -25,7 +25,7 @@ function ticks(low, high, count) {
 function logTicks(low, high) {
   // Powers of ten, with 2 and 5 between them where they are few.
   const found = [], first = Math.floor(Math.log10(low)), last = Math.ceil(Math.log10(high));
-  const within = last - first <= 3 ? [1, 2, 5] : [1];
+  const within = Math.log10(high / low) <= 3 ? [1, 2, 5] : [1];
   for (let e = first; e <= last; e++)
     for (const x of within) {
       const tick = Number((x * 10 ** e).toPrecision(12));
@@ -112,7 +112,7 @@ class Chart {
     this.svg.addEventListener("pointerleave", () => this.read(null));
     this.svg.addEventListener("blur", () => this.read(null));
     this.svg.addEventListener("keydown", (event) => this.key(event));
-    new ResizeObserver(() => this.draw()).observe(this.svg);
+    resized(this.svg, () => this.draw());
   }
 
   draw() {

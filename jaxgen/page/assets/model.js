@@ -49,6 +49,11 @@ function inWorker(source) {
   });
 }
 
+function named(model, name, outputs) {
+  // A function's outputs by name.
+  return Object.fromEntries(model.functions[name].outputs.map((one, i) => [one.name, outputs[i]]));
+}
+
 const times = {};
 
 function timed(name, work) {

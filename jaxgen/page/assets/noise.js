@@ -48,7 +48,7 @@ class Noise {
     });
     this.truncation = 1;
     parts.push(element("div", { class: "row" }, random, this.walk), size.node, element("p", { class: "note" }, "Truncation multiplies the noise: below 1, images are more typical and less varied."));
-    place.append(element("div", { class: "panel" }, ...parts), this.directionsPanel(), this.sheetPanel());
+    place.append(element("div", { class: "panel tall" }, ...parts), this.directionsPanel(), this.sheetPanel());
     if (this.data.drawable) place.append(this.drawPanel());
   }
 
@@ -57,6 +57,7 @@ class Noise {
       this.class_ = i;
       buttons.forEach((one, j) => pressed(one, i === j));
       this.show();
+      this.fill();
       if (this.pad) this.judge(this.pad.pixels);
     } }, name));
     return element("div", { class: "classes", role: "group", "aria-label": "Class" }, ...buttons);
@@ -81,14 +82,14 @@ class Noise {
       grid.append(button);
       return { canvas, button };
     });
-    const fill = latest(async () => {
+    const fill = (this.fill = latest(async () => {
       for (const { canvas, button } of samples) {
         const noise = Float32Array.from({ length: this.data.size }, normal);
         const [image] = await this.model.ask("generate", noise, ...this.classes());
         paint(canvas, image, this.data.shape);
         button.onclick = () => this.set(noise);
       }
-    });
+    }));
     setTimeout(fill, 0);
     return element("div", { class: "panel" }, element("h3", {}, "Samples"), grid, element("div", { class: "row" }, element("button", { type: "button", onclick: fill }, "Others")), element("p", { class: "note" }, "Choose one to look at it."));
   }
@@ -112,7 +113,7 @@ class Noise {
       drawn("rect", { x: 0, width: 100, y: 4, height: 2, style: "fill:var(--line)" }), drawn("rect", { x: 49.8, width: 0.4, y: 0, height: 10, style: "fill:var(--soft)" }), mark);
     const node = element("div", {}, element("div", { class: "numbers" },
       element("div", {}, value, element("span", {}, `discriminator's logit ${what}`)),
-      element("div", {}, share, element("span", {}, "probability of a real image"))), bar);
+      this.data.logistic ? element("div", {}, share, element("span", {}, "probability of a real image")) : ""), bar);
     const set = (logit) => {
       value.textContent = logit.toFixed(2);
       share.textContent = `${(100 / (1 + Math.exp(-logit))).toFixed(0)} %`;

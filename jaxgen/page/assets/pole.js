@@ -35,7 +35,7 @@ class Pole {
     place.append(this.constants(), this.planePanel());
     window.addEventListener("keydown", (event) => this.key(event, true));
     window.addEventListener("keyup", (event) => this.key(event, false));
-    new ResizeObserver(() => this.draw()).observe(this.stage);
+    resized(this.stage, () => this.draw());
     page.theme.push(() => this.draw());
   }
 
@@ -59,7 +59,7 @@ class Pole {
 
   planePanel() {
     this.map = element("canvas", { class: "plane", id: "phase", role: "img", style: "cursor:default;touch-action:auto", "aria-label": "Action values over the pole's angle and angular velocity, the current state marked" });
-    new ResizeObserver(() => this.draw()).observe(this.map);
+    resized(this.map, () => this.draw());
     const pick = element("select", { id: "what", "aria-label": "Shown value", onchange: (e) => { this.what = e.target.value; this.surface = null; this.draw(); } },
       element("option", { value: "difference" }, "right minus left"), element("option", { value: "value" }, "value of the better"));
     this.key_ = element("p", { class: "note" });
@@ -68,7 +68,7 @@ class Pole {
 
   key(event, down) {
     const force = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (!force || event.target.matches("input, select, .chart svg")) return;
+    if (!force || event.target.matches?.("input, select, .chart svg")) return;
     event.preventDefault();
     if (down) this.held = force;
     else if (this.held === force) this.held = 0;

@@ -4,6 +4,7 @@ async function start() {
   page.data = JSON.parse(document.getElementById("data").textContent);
   startTheme();
   startCopying();
+  if (still()) for (const one of document.querySelectorAll("details.moving")) one.open = false;
   startCurves(document.getElementById("curves"), page.data.charts, page.data.units);
   if (page.data.model) await startModel(document.getElementById("alive"), page.data.model);
   document.documentElement.dataset.ready = "yes";

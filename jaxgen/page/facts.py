@@ -67,7 +67,7 @@ def head(facts: Facts) -> dict[str, str]:
         "Data": described(record["data"]),
         "Objective": objective(entry),
         "Seed": many or str(facts.seeds[0]),
-        "Trained for": f"{entry.step:,} steps" + (f" ({epochs} epochs)" if facts.result else ""),
+        "Trained for": f"{entry.step:,} steps" + (f" ({epochs} epoch{'s' * (epochs != 1)})" if facts.result else ""),
         "Time": _time(facts.result),
         "Processor": _processor(session),
         "Versions": ", ".join([*([f"Python {session['python']}"] if "python" in session else []), *versions]),

@@ -16,6 +16,8 @@ DIRECTIONS = 8
 PROBES, LARGE_PROBES = 2_048, 256
 """Random directions of images along which gradients are taken."""
 BATCH = 64
+LARGEST_SCRIPT = 10_000_000
+"""Characters above which the discriminator is left out."""
 
 
 def of(run: Run, dataset: Any, float16: bool) -> Model:
@@ -24,6 +26,11 @@ def of(run: Run, dataset: Any, float16: bool) -> Model:
     worker = shape[0] * shape[1] > models.SMALL_IMAGE
     found = models.functions_of(run)
     source, stored = models.script(found, "generate", float16)
+    judged = len(source) <= LARGEST_SCRIPT
+    if not judged:
+        stored = f"The discriminator is left out, with it the page would have {len(source) / 1e6:.0f} MB."
+        source, how = models.script({"generate": found["generate"]}, "generate", float16)
+        stored = f"{how} {stored}"
     directions, shares = principal_directions(found["generate"], LARGE_PROBES if worker else PROBES)
     names = [] if dataset is None else list(dataset.class_names)
     data = {
@@ -33,6 +40,7 @@ def of(run: Run, dataset: Any, float16: bool) -> Model:
         "classes": [names[i] if i < len(names) else str(i) for i in range(run.config.classes)],
         "drawable": shape[-1] == 1 and not worker,
         "worker": worker,
+        "judged": judged,
         "logistic": run.config.loss in ("non_saturating", "minimax"),
         "directions": base64.b64encode(directions.astype("<f4").tobytes()).decode(),
         "shares": [round(float(share), 4) for share in shares],

@@ -112,7 +112,8 @@ def _maximized(found: Facts) -> bool:
 
 def _alive(found: Facts, model: "models.Model | None", member: int) -> list[str]:
     if model is None:
-        return []
+        why = "The model cannot be shown at work: its state cannot be read, or pages do not know its algorithm or task."
+        return [document.section("model", "The model", f'<p class="soft">{why}</p>')]
     seed = f" Of {len(found.seeds)} members this is the one with seed {found.seeds[member]}."
     notes = " ".join(html.escape(note) for note in model.notes)
     said = f'<p class="note">{notes}{html.escape(seed) if len(found.seeds) > 1 else ""}</p>'

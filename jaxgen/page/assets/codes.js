@@ -330,7 +330,7 @@ class Codes {
       return element("div", {}, thumb, another);
     });
     this.strip = element("div", { class: "strip", role: "img", "aria-label": "Decoded images along the path" });
-    this.frames = Array.from({ length: STEPS }, () => this.strip.appendChild(element("canvas", { class: "pixels" })));
+    this.frames = Array.from({ length: STEPS }, () => this.strip.appendChild(element("canvas", { class: "pixels", width: this.data.shape[1], height: this.data.shape[0] })));
     const along = slider("along", { min: 0, max: 1, step: 0.005, id: "along" }, (t) => {
       const [a, b] = this.ends.map((i) => this.codeOf(i));
       this.setCode(a.map((x, j) => (1 - t) * x + t * b[j]));

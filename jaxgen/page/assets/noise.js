@@ -37,8 +37,8 @@ class Noise {
   build(place) {
     this.image = picture("What the generator draws", "big");
     this.image.id = "generated";
-    this.meter = this.makeMeter("of this image");
-    const parts = [element("h3", {}, "Generated"), this.image, this.meter.node];
+    const parts = [element("h3", {}, "Generated"), this.image];
+    if (this.data.judged) parts.push((this.meter = this.makeMeter("of this image")).node);
     if (this.data.classes.length) parts.push(this.buttons());
     const random = element("button", { type: "button", id: "random", onclick: () => this.set(Float32Array.from({ length: this.data.size }, normal)) }, "New noise");
     this.walk = element("button", { type: "button", id: "walk", "aria-pressed": "false", onclick: () => this.toggle() }, "Random walk");
@@ -49,7 +49,7 @@ class Noise {
     this.truncation = 1;
     parts.push(element("div", { class: "row" }, random, this.walk), size.node, element("p", { class: "note" }, "Truncation multiplies the noise: below 1, images are more typical and less varied."));
     place.append(element("div", { class: "panel tall" }, ...parts), this.directionsPanel(), this.sheetPanel());
-    if (this.data.drawable) place.append(this.drawPanel());
+    if (this.data.drawable && this.data.judged) place.append(this.drawPanel());
   }
 
   buttons() {
@@ -77,7 +77,7 @@ class Noise {
     const count = this.data.worker ? 6 : 18;
     const grid = element("div", { style: "display:grid;grid-template-columns:repeat(6,1fr);gap:3px" });
     const samples = Array.from({ length: count }, (_, i) => {
-      const canvas = element("canvas", { class: "pixels", "aria-hidden": "true" });
+      const canvas = element("canvas", { class: "pixels", "aria-hidden": "true", width: this.data.shape[1], height: this.data.shape[0] });
       const button = element("button", { type: "button", style: "padding:0;border:0;min-height:0", "aria-label": `Take sample ${i + 1}` }, canvas);
       grid.append(button);
       return { canvas, button };
@@ -135,7 +135,7 @@ class Noise {
   async generate() {
     const [image] = await this.model.ask("generate", this.truncated(), ...this.classes());
     paint(this.image, image, this.data.shape);
-    await this.logit(image, this.meter);
+    if (this.meter) await this.logit(image, this.meter);
   }
 
   async logit(pixels, meter) {

@@ -45,8 +45,8 @@ def embedded(data: Any) -> str:
 def top(title: str, subtitle: str) -> str:
     """The title, and the button that changes light and dark."""
     return (
-        f'<header><div class="top"><div><p class="soft">{html.escape(subtitle)}</p><h1>{html.escape(title)}</h1></div>'
-        '<button id="theme" type="button">Dark</button></div></header>'
+        f'<div class="top"><div><p class="soft">{html.escape(subtitle)}</p><h1>{html.escape(title)}</h1></div>'
+        '<button id="theme" type="button">Dark</button></div>'
     )
 
 
@@ -74,8 +74,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], marked: Iterable[b
         lines.append(f'<tr{cls}><th scope="row">{html.escape(name)}</th>{inner}</tr>')
     heads = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in head)
     said = f'<caption class="hidden">{html.escape(caption)}</caption>' if caption else ""
+    label = html.escape(f"Table: {caption or head[0]}")
     return (
-        f'<div class="table" tabindex="0" role="region" aria-label="{html.escape(caption or head[0])}"><table>{said}'
+        f'<div class="table" tabindex="0" role="region" aria-label="{label}"><table>{said}'
         f"<thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
 

@@ -32,7 +32,7 @@ def text(paths: Mapping[str, Path]) -> str:
     ]
     note = "Lines are means over a run's members, bands 95% intervals of these means." if _many(runs) else ""
     body = [
-        document.top(" against ".join(runs), "runs compared"),
+        f"<header>{document.top(' against '.join(runs), 'runs compared')}</header>",
         "<main>",
         document.section("objective", "Results", _results(runs)),
         document.section("curves", "Curves", '<div id="curves"></div>', note=f"Move over a curve to read it. {note}"),

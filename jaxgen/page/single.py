@@ -53,7 +53,7 @@ def text(
         for title, names in facts.charts(lines, found.entry.objective)
     ]
     data = {"charts": charts, "units": list(units), "model": None if model is None else model.data}
-    body = [_head(found), "<main>", *_alive(found, model, member)]
+    body = ["<header>", _head(found), "</header>", "<main>", *_alive(found, model, member)]
     body.append(document.section("curves", "Curves", '<div id="curves"></div>', note=_band(found)))
     drawn = pictures.figures(path / "figures")
     if drawn:

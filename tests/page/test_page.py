@@ -291,9 +291,10 @@ def test_every_page_opens_on_a_phone(pages, tmp_path, name, dark):
 def test_sliders_and_dragging_decode(runs, pages, tmp_path, name):
     body = """
     const image = document.getElementById("decoded"), moved = [];
-    for (let i = 0; i < page.data.model.latents; i++) moved.push(move(`latent-${i + 1}`, 0.7 - 0.4 * i));
+    page.data.model.ranges.forEach(([low, high], i) =>
+      moved.push(move(`latent-${i + 1}`, low + (0.7 - 0.1 * i) * (high - low))));
     await wait(200);
-    const slid = { moved: Array.from(page.view.code), pixels: pixels(image) };
+    const slid = { moved, code: Array.from(page.view.code), pixels: pixels(image) };
     press(document.getElementById("plane"), [[0.3, 0.3], [0.7, 0.2]]);
     await wait(200);
     const dragged = { code: Array.from(page.view.code), pixels: pixels(image) };
@@ -308,10 +309,11 @@ def test_sliders_and_dragging_decode(runs, pages, tmp_path, name):
     run = load(runs / name)
     run = run if run.members is None else run.member(0)
     latents = CONFIGS[name][1].code_size if name == "ae" else CONFIGS[name][1].latent_size
-    wanted = 0.7 - 0.4 * np.arange(latents)
-    np.testing.assert_allclose(found["slid"]["moved"], wanted, atol=0.02)
-    for one, code in ((found["slid"], found["slid"]["moved"]), (found["dragged"], found["dragged"]["code"])):
-        same_pixels(one["pixels"], run.decode(jnp.asarray([code]))[0])
+    low, high = np.array(found["ranges"]).T
+    np.testing.assert_allclose(found["slid"]["code"], low + (0.7 - 0.1 * np.arange(latents)) * (high - low), atol=0.02)
+    np.testing.assert_allclose(found["slid"]["code"], found["slid"]["moved"], atol=1e-6)
+    for part in ("slid", "dragged"):
+        same_pixels(found[part]["pixels"], run.decode(jnp.asarray([found[part]["code"]]))[0])
     for side, share in enumerate((0.7, 0.8)):
         low, high = found["ranges"][found["axes"][side]]
         assert found["dragged"]["code"][found["axes"][side]] == pytest.approx(low + share * (high - low), abs=0.02)
@@ -376,7 +378,7 @@ def test_noise_moves_along_directions_and_classes(runs, pages, tmp_path):
       logit: page.view.meter.node.querySelector("b").textContent,
     };
     document.getElementById("walk").click();
-    await wait(600);
+    await until(() => Math.abs(page.view.noise[0] - found.noise[0]) > 0.02);
     document.getElementById("walk").click();
     found.walked = Array.from(page.view.noise);
     return found;
@@ -429,12 +431,11 @@ def test_the_pole_is_played_by_the_net_and_pushed_by_keys(runs, pages, tmp_path)
     wanted = np.asarray(function.call(function.weights, states))
     np.testing.assert_allclose([one["values"] for one in found["seen"]], wanted, atol=1e-4)
     np.testing.assert_array_equal([one["action"] for one in found["seen"]], np.asarray(run.act(states)))
-    motor = 10 * (2 * found["pushed"]["action"] - 1)
-    assert found["pushed"]["speed"] * motor > 0 if motor > 0 else found["pushed"]["speed"] > 0  # 12 N beat the motor
+    assert found["pushed"]["speed"] > 0  # whichever way the motor pulls with its 10 N: a key pushes with 12
     assert found["mine"]["action"] == 0
     assert found["mine"]["speed"] < 0
-    assert found["gravity"] == pytest.approx(3)
-    assert found["length"] == pytest.approx(1)
+    assert found["gravity"] == pytest.approx(3, abs=0.1)
+    assert found["length"] == pytest.approx(1, abs=0.01)
     assert "Largest difference" in found["note"]
 
 

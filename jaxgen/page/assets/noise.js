@@ -16,6 +16,14 @@ function onSphere(from, to, t) {
   return from.map((x, i) => (Math.sin((1 - t) * angle) * x + Math.sin(t * angle) * to[i]) / sine);
 }
 
+function frame() {
+  // The next frame, or a twentieth of a second where none is drawn.
+  return new Promise((done) => {
+    requestAnimationFrame(done);
+    setTimeout(done, 50);
+  });
+}
+
 class Noise {
   constructor(data, model) {
     Object.assign(this, { data, model, noise: new Float32Array(data.size), class_: 0, walking: false });
@@ -156,7 +164,7 @@ class Noise {
       for (let t = 0; this.walking && t < 1; ) {
         t = Math.min(1, (performance.now() - start) / 2000);
         await this.set(onSphere(from, to, t));
-        await new Promise(requestAnimationFrame);
+        await frame();
       }
     }
   }

@@ -57,6 +57,8 @@ def _preset(path: Path) -> dict[str, Any] | None:
 
     record = read_record(path)
     try:
+        if record["experiment"] not in doors.experiments():  # a record names no code to run
+            return None
         script = doors.script_of(record["experiment"])
         chosen = record["settings"].get("preset")
         return of_run(experiment.load(script, ["--preset", chosen] if chosen else []).settings)

@@ -54,7 +54,7 @@ def read(path: Path) -> Facts:
 
 
 def head(facts: Facts) -> dict[str, str]:
-    """What stands at the top of the page, by name."""
+    """The facts at the top of the page, by name."""
     record, entry, session = facts.record, facts.entry, facts.sessions[-1] if facts.sessions else {}
     epochs = facts.result.get("epochs", record["settings"]["run"].get("epochs"))
     packages = session.get("packages", {})
@@ -203,7 +203,7 @@ def charts(found: Mapping[str, Any], first: str | None) -> list[tuple[str, list[
 
 
 def units(facts: Facts, steps_per_epoch: int | None) -> dict[str, float]:
-    """What a training step is in each unit of the curves' axis; seconds at the run's mean speed."""
+    """A training step in each unit of the curves' axis; seconds at the run's mean speed."""
     found = {"steps": 1.0}
     epochs, step = facts.result.get("epochs"), facts.result.get("step")
     if steps_per_epoch:

@@ -1,4 +1,4 @@
-"""What the live part of a page needs: the model's script and the numbers that its controls start from."""
+"""The live part of a page: the model's script and the numbers that its controls start from."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ class Model(NamedTuple):
     data: dict[str, Any]
     scripts: tuple[str, ...]
     lead: str
-    """What one can do here, in a sentence or two."""
+    """A sentence or two on what one can do here."""
     notes: tuple[str, ...] = ()
     """How it is computed."""
 

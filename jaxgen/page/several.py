@@ -24,7 +24,7 @@ def write(paths: Mapping[str, Path], to: Path) -> Path:
 def text(paths: Mapping[str, Path]) -> str:
     """The page as text."""
     if not 2 <= len(paths) <= MOST:
-        raise SettingError(f"{len(paths)} runs cannot be compared on one page: 2 to {MOST}")
+        raise SettingError(f"a page compares 2 to {MOST} different runs, not {len(paths)}")
     runs = {name: facts.read(path) for name, path in paths.items()}
     shown = charts(runs)
     units = [

@@ -219,7 +219,7 @@ def test_text_cannot_leave_its_element():
 
 
 def test_what_a_comparison_refuses(runs):
-    with pytest.raises(SettingError, match="1 runs cannot be compared"):
+    with pytest.raises(SettingError, match="2 to 6 different runs, not 1"):
         several.text({"one": runs / "vae"})
 
 

@@ -68,7 +68,8 @@ function sayTime(name, time) {
   list.push(time);
   if (list.length > 21) list.shift();
   const place = document.querySelector(`[data-time="${name}"]`);
-  if (place) place.textContent = `${short([...list].sort((a, b) => a - b)[list.length >> 1], 2)} ms`;
+  const middle = [...list].sort((a, b) => a - b)[list.length >> 1];
+  if (place) place.textContent = middle < 0.1 ? "less than 0.1 ms" : `${short(middle, 2)} ms`;
 }
 
 function latest(work) {

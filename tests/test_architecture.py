@@ -16,7 +16,7 @@ FLOORS = [
     ("runs",),
     ("proof",),
     ("experiment", "launch", "testing", "doctor"),
-    ("sweeps", "report", "export"),
+    ("sweeps", "report", "export", "page"),
     ("console", "__main__", "__init__"),
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
@@ -67,6 +67,7 @@ def prints(path):
         "losses",
         "nets",
         "proof",
+        "page",
         "report",
         "rl",
         "runs",
@@ -78,7 +79,9 @@ def test_library_code_does_not_print(name):
     assert not {name: lines for name, lines in found.items() if lines}
 
 
-@pytest.mark.parametrize("name", ["algorithms", "engine", "runs", "proof", "sweeps", "report", "evaluation", "export"])
+@pytest.mark.parametrize(
+    "name", ["algorithms", "engine", "runs", "proof", "sweeps", "report", "evaluation", "export", "page"]
+)
 def test_nothing_asks_an_algorithm_or_a_config_what_it_has(name):
     """`contract.supports` and `TRAITS` are the places that know."""
     suspects = {"algorithm", "config", "settings", "module", "cfg"}

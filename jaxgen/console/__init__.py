@@ -5,6 +5,7 @@ model    `sample`, `play`, `evaluate`: a trained model at work
 doors    `fit`, `sweep`, `search`: the experiments, also without a clone
 share    `export`: a run's model as a directory for others
 proof    `verify`, `replay`, `fork`: a run made again
+page     `report`: a run as one HTML file
 """
 
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 import tyro
 
 import jaxgen.launch.early  # noqa: F401 Ctrl-C while the rest is imported
-from jaxgen.console import doors, model, proof, runs, share
+from jaxgen.console import doors, model, page, proof, runs, share
 from jaxgen.console.doctor import Doctor
 
 COMMANDS: dict[str, Any] = {
@@ -31,6 +32,7 @@ COMMANDS: dict[str, Any] = {
     "verify": proof.Verify,
     "replay": proof.Replay,
     "fork": proof.Fork,
+    "report": page.Report,
     "doctor": Doctor,
 }
 PROSE = "Generative models and reinforcement learning in JAX: train, look at, compare and use runs."

@@ -10,8 +10,8 @@ import numpy as np
 from jaxgen.errors import warn
 from jaxgen.files import replacing
 
-COLORS = ("#2ca02c", "#9467bd", "#e6c700", "#8c8c8c", "#ff7f0e", "#111111", "#d62728", "#1f3b8c", "#8c564b", "#17becf")
-"""One color per class, in the spirit of the chapter's."""
+COLORS = ("#1eeed7", "#7f42f2", "#ffd302", "#965d8b", "#c08615", "#44322a", "#e87071", "#1a2f85", "#714302", "#2da9f5")
+"""One color per class, far apart for protanopes and deuteranopes too: CIE76 distances of 33 and more."""
 UNLABELED = "#b0b0b0"
 
 

@@ -207,6 +207,36 @@ def test_a_run_is_proved_replayed_and_forked(runs, jaxgen, tmp_path):
     assert (code, err.count("\n")) == (1, 1)  # its data were arrays
 
 
+def test_pages(runs, jaxgen, tmp_path):
+    shutil.copytree(runs / "one", tmp_path / "one")
+    code, out, err = jaxgen("report", tmp_path / "one")
+    assert code == 0, err
+    assert "one/page.html" in out
+    assert 'id="model"' in (tmp_path / "one" / "page.html").read_text()
+    code, out, err = jaxgen("report", runs / "two", "--to", "a/two.html", "--member", 1, "--float16")
+    assert code == 0, err
+    assert "one with seed 1" in (tmp_path / "a" / "two.html").read_text()
+    code, out, err = jaxgen("report", runs / "one", runs / "two")
+    assert code == 0, err
+    assert "one against two" in (tmp_path / "page.html").read_text()
+
+
+def test_marks_of_a_page_need_the_experiment(runs, tmp_path):
+    from jaxgen.console import page
+    from jaxgen.files import read_json, write_json
+
+    shutil.copytree(runs / "one", tmp_path / "one")
+    assert page._preset(tmp_path / "one") is None
+    record = {name: value for name, value in read_json(tmp_path / "one" / "settings.json").items() if name != "sha256"}
+    script = tmp_path / "evil.py"
+    script.write_text("raise RuntimeError('code named in a file was run')")
+    write_json(tmp_path / "one" / "settings.json", {**record, "experiment": str(script)})
+    assert page._preset(tmp_path / "one") is None
+    settings = {**record["settings"], "preset": "quick"}
+    write_json(tmp_path / "one" / "settings.json", {**record, "experiment": "vae_mnist", "settings": settings})
+    assert page._preset(tmp_path / "one")["config"]["schedule"] == "cosine"
+
+
 def test_an_episode(runs, jaxgen, tmp_path):
     code, out, _ = jaxgen("play", runs / "dqn")
     assert code == 0
@@ -232,6 +262,11 @@ def test_a_policy_in_fresh_episodes(runs, jaxgen):
             ["compare", "ONE", "ONE", "--metric", "test/los"],
             "metric = 'test/los' is not allowed.*did you mean 'test/loss'",
         ),
+        (["report"], "name a run directory"),
+        (["report", "nowhere"], "nowhere is not a run directory"),
+        (["report", "ONE", "ONE"], "compares 2 to 6 different runs, not 1"),
+        (["report", "ONE", "--to", "."], "to = '.' is not allowed: a file such as page.html"),
+        (["report", "TWO", "--member", "2"], "member = 2 is not allowed: 0 to 1"),
         (["sample", "DQN"], "has no sample"),
         (["sample", "ONE", "--count", "0"], "count = 0 is not allowed"),
         (["sample", "ONE", "--classes", "1"], "a VAE has no classes"),

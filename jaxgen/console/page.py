@@ -1,0 +1,66 @@
+"""`jaxgen report`: a run as one HTML file in which its model is alive, or runs side by side."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from jaxgen.errors import SettingError, UserError
+
+
+@dataclass(frozen=True)
+class Report:
+    """A page of a run that opens without a server, with its model at work in it; of several runs, a comparison."""
+
+    paths: tyro.conf.Positional[tuple[Path, ...]]
+    """One run directory, or several to compare."""
+    to: Path | None = None
+    """The file to write; default: page.html in the run directory, or here for a comparison."""
+    float16: bool = False
+    """Store the model's weights in two bytes each; otherwise only where the page would be too large."""
+    member: int = 0
+    """With several seeds in the run: whose model."""
+
+    def run(self) -> None:
+        """Write the page."""
+        if not self.paths:
+            raise SettingError("name a run directory, or several to compare")
+        to = self.to or (self.paths[0] / "page.html" if len(self.paths) == 1 else Path("page.html"))
+        if to.is_dir():
+            raise SettingError(f"to = {str(to)!r} is not allowed: a file such as page.html")
+        try:
+            _write(self.paths, to, self.float16, self.member)
+        except OSError as error:
+            raise UserError(f"{to} cannot be written ({error.strerror or error})") from error
+        print(f"{', '.join(map(str, self.paths))} in {to} ({to.stat().st_size / 1e6:.2f} MB)")
+
+
+def _write(paths: tuple[Path, ...], to: Path, float16: bool, member: int) -> None:
+    from jaxgen.page import single
+
+    if len(paths) > 1:
+        from jaxgen.console.runs import short_names
+        from jaxgen.page import several
+
+        several.write(dict(zip(short_names(paths), paths, strict=True)), to)
+    else:
+        single.write(paths[0], to, preset=_preset(paths[0]), float16=float16, member=member)
+
+
+def _preset(path: Path) -> dict[str, Any] | None:
+    """The settings of the run's preset; None if its experiment is not here."""
+    from jaxgen.console import doors
+    from jaxgen.runs.directory import read_record
+    from jaxgen.runs.settings import of_run
+    from jaxgen.sweeps import experiment
+
+    record = read_record(path)
+    try:
+        if record["experiment"] not in doors.experiments():  # a record names no code to run
+            return None
+        script = doors.script_of(record["experiment"])
+        chosen = record["settings"].get("preset")
+        return of_run(experiment.load(script, ["--preset", chosen] if chosen else []).settings)
+    except UserError:
+        return None

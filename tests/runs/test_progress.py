@@ -11,7 +11,7 @@ def test_small_states_are_kept_more_often_than_large_ones():
 @pytest.mark.parametrize(
     ("total", "save_seconds", "wait"),
     [
-        (50_000, 0.01, 10.0),  # long: every ten seconds
+        (100_000, 0.01, 10.0),  # long: every ten seconds
         (1_500, 0.01, 0.2),  # fifteen seconds of training: 75 checkpoints
         (1_500, 0.1, 1.0),  # of which saving may take a tenth
         (0, 0.0, 0.0),

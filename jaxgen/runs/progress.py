@@ -15,7 +15,7 @@ SAVING_SHARE = 0.1
 """Largest share of the training time that time-based checkpoints may take."""
 SAVING_SECONDS = 10.0
 """Time between time-based checkpoints; less in a short run, so that there are `EVEN[1]` of them."""
-EVEN = 20, 50
+EVEN = 20, 75
 """Number of evenly spaced checkpoints that are kept: the larger, if they take at most `EVEN_BYTES`."""
 EVEN_BYTES = 2**28
 

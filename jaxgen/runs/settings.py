@@ -64,7 +64,7 @@ class RunSettings:
     save_every: int = free(0)
     """Epochs between checkpoints; 0: time-based, taking at most a tenth of the training time."""
     keep: int = free(3)
-    """Most recent checkpoints kept, besides the best one and twenty to fifty evenly spaced ones."""
+    """Most recent checkpoints kept, besides the best one and twenty to seventy-five evenly spaced ones."""
     chunk_steps: int = free(0)
     """Steps per call of the compiled loop; 0: about one second's worth. Does not affect results."""
     tensorboard: bool = free(False)

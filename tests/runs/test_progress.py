@@ -5,19 +5,19 @@ from jaxgen.runs.progress import Clock, evenly_kept
 
 
 def test_small_states_are_kept_more_often_than_large_ones():
-    assert [evenly_kept(size) for size in (0, 2**20, 2**23, 2**24, 2**30)] == [50, 50, 32, 20, 20]
+    assert [evenly_kept(size) for size in (0, 2**20, 2**23, 2**24, 2**30)] == [75, 75, 32, 20, 20]
 
 
 @pytest.mark.parametrize(
     ("total", "save_seconds", "wait"),
     [
-        (50_000, 0.01, 10.0),  # long: every ten seconds
-        (1_000, 0.01, 0.2),  # ten seconds of training: fifty checkpoints
-        (1_000, 0.1, 1.0),  # of which saving may take a tenth
+        (100_000, 0.01, 10.0),  # long: every ten seconds
+        (1_500, 0.01, 0.2),  # fifteen seconds of training: 75 checkpoints
+        (1_500, 0.1, 1.0),  # of which saving may take a tenth
         (0, 0.0, 0.0),
     ],
 )
-def test_a_checkpoint_is_due_after_a_fiftieth_of_a_short_run(total, save_seconds, wait, monkeypatch):
+def test_a_checkpoint_is_due_after_a_share_of_a_short_run(total, save_seconds, wait, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
     clock = Clock(0, 0.0, total=total)

@@ -1,5 +1,6 @@
 """Pages of tiny runs: what they hold, and, in headless Chromium, that what they draw is what JAX computes."""
 
+import importlib
 import json
 import re
 from html.parser import HTMLParser
@@ -12,6 +13,7 @@ from browser import drive
 from PIL import Image
 
 from jaxgen.algorithms import autoencoder, dqn, gan, vae
+from jaxgen.contract import DataFacts
 from jaxgen.data.dataset import Dataset, Split
 from jaxgen.errors import SettingError
 from jaxgen.export.functions import Function
@@ -19,6 +21,7 @@ from jaxgen.page import document, facts, models, noise, pictures, several, singl
 from jaxgen.report.figures import COLORS
 from jaxgen.runs.fit import fit
 from jaxgen.runs.load import load
+from jaxgen.runs.run import Run
 from jaxgen.runs.settings import of_run, settings_from
 
 
@@ -459,3 +462,30 @@ def test_curves_answer_their_controls(pages, tmp_path):
     assert found["unit"] == "epochs"
     assert " at 0." in found["at"]
     assert found["at"] != found["read"]
+
+
+LIMITS = {
+    ("ae_mnist", "chapter"): 2e6,
+    ("conv_ae_mnist", "chapter"): 2e6,
+    ("vae_mnist", "conv"): 2e6,
+    ("vae_mnist", "best"): 2.3e6,  # 784-500-20: more than the 2 MB that a page should have
+    ("iwae_mnist", "iwae"): 2e6,
+    ("gan_mnist", "chapter"): 2e6,
+    ("vae_flowers", "logistic"): 12e6,
+    ("gan_flowers", "chapter"): 12e6,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "preset"), LIMITS)
+def test_models_of_the_presets_are_small_enough(name, preset):
+    experiment = importlib.import_module(name).EXPERIMENT
+    settings, algorithm = experiment.presets[preset], experiment.algorithm
+    shape = settings.config.image_shape
+    classes = 5 if settings.data.source == "petals" else 10
+    config = algorithm.TRAITS.adapt(settings.config, DataFacts("some", shape, 4_000, classes))
+    hparams = jax.tree.map(jnp.float32, settings.hparams)
+    state = algorithm.init(jax.random.key(0), hparams, config)
+    run = Run(algorithm, config, hparams, 0, 0, 1, "running", state, [])
+    model = models.of(run, None, False)
+    assert len(model.source) < LIMITS[name, preset]

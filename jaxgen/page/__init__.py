@@ -1,5 +1,6 @@
 """The page of a run: one HTML file, opened from disk, in which the trained model is alive.
 
-facts    what a run directory says: head, curves, settings, figures      models   what the live part needs, by algorithm
-document the file: style, scripts and data in one, nothing loaded        assets/  style and scripts
+single, several   the page of a run, and one that compares runs        facts      the text of a run directory
+models            the live part: codes (autoencoders, VAEs), noise     pictures   figures and sheets of sprites
+                  (GANs), poles (DQN on CartPole)                      document   style, scripts and data in one file
 """

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.export.functions import Function
-from jaxgen.page import models
+from jaxgen.page import models, pictures
 from jaxgen.page.models import Model
 from jaxgen.runs.run import Run
 
@@ -17,7 +17,9 @@ PROBES, LARGE_PROBES = 2_048, 256
 """Random directions of images along which gradients are taken."""
 BATCH = 64
 LARGEST_SCRIPT = 10_000_000
-"""Characters above which the discriminator is left out."""
+"""Characters above which the discriminator is left out, and then the generator too."""
+SAMPLES, POSITIONS = 5, np.linspace(-3, 3, 9)
+"""Images computed in advance in place of a generator that is too large."""
 
 
 def of(run: Run, dataset: Any, float16: bool) -> Model:
@@ -31,13 +33,16 @@ def of(run: Run, dataset: Any, float16: bool) -> Model:
         stored = f"The discriminator is left out, with it the page would have {len(source) / 1e6:.0f} MB."
         source, how = models.script({"generate": found["generate"]}, "generate", float16)
         stored = f"{how} {stored}"
+    large = len(source) > LARGEST_SCRIPT
     directions, shares = principal_directions(found["generate"], LARGE_PROBES if worker else PROBES)
     names = [] if dataset is None else list(dataset.class_names)
+    if large:
+        return _precomputed(run, found["generate"], directions, shares, names, len(source))
     data = {
         "kind": "noise",
         "shape": shape,
         "size": run.config.noise_size,
-        "classes": [names[i] if i < len(names) else str(i) for i in range(run.config.classes)],
+        "classes": _names(names, run.config.classes, run.config.classes),
         "drawable": shape[-1] == 1 and not worker,
         "worker": worker,
         "judged": judged,
@@ -48,6 +53,46 @@ def of(run: Run, dataset: Any, float16: bool) -> Model:
     lead = "Move the noise along the directions that change images most, or let it walk."
     notes = (models.where(worker, "An image"), stored)
     return Model(source, data, ("noise.js",), lead, notes)
+
+
+def _names(known: list[str], classes: int, count: int) -> list[str]:
+    """Names of `count` classes, which repeat after `classes`."""
+    every = [known[i] if i < len(known) else str(i) for i in range(classes)]
+    return [every[i % classes] for i in range(count)]
+
+
+def _precomputed(
+    run: Run, generate: Function, directions: np.ndarray, shares: np.ndarray, names: list[str], size: int
+) -> Model:
+    """Images along each direction from a few samples, for a generator that would make the page too large."""
+    count, positions = len(directions), len(POSITIONS)
+    start = np.random.default_rng(0).normal(size=(SAMPLES, run.config.noise_size))
+    moved = POSITIONS - (start @ directions.T)[..., None]  # (samples, directions, positions)
+    noise = start[:, None, None] + moved[..., None] * directions[:, None]
+    noise = noise.reshape(-1, run.config.noise_size).astype(np.float32)
+    classes = run.config.classes
+    labels = np.arange(SAMPLES).repeat(count * positions) % max(1, classes)
+    call = jax.jit(generate.call)
+    images = []
+    for first in range(0, len(noise), BATCH):
+        part = np.arange(first, first + BATCH) % len(noise)  # one shape, one compilation
+        rest = [jax.nn.one_hot(labels[part], classes)] if classes else []
+        images.append(np.asarray(call(generate.weights, noise[part], *rest)))
+    pixels = np.clip(np.round(255 * np.concatenate(images)[: len(noise)]), 0, 255).astype(np.uint8)
+    data = {
+        "kind": "sprites",
+        "sheet": pictures.atlas(pixels),
+        "samples": SAMPLES,
+        "directions": count,
+        "positions": POSITIONS.tolist(),
+        "shares": [round(float(share), 4) for share in shares],
+        "classes": _names(names, classes, SAMPLES) if classes else [],
+    }
+    lead = "Move the noise along the directions that change images most."
+    note = (
+        f"These images were computed when the page was written: with the generator it would have {size / 1e6:.0f} MB."
+    )
+    return Model("", data, ("sprites.js",), lead, (note,))
 
 
 def principal_directions(generate: Function, probes: int) -> tuple[np.ndarray, np.ndarray]:

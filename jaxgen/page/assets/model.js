@@ -95,6 +95,7 @@ function latest(work) {
 }
 
 async function startModel(place, data) {
+  if (data.kind === "sprites") return startSprites(place, data);
   page.model = await openModel(data.worker);
   const views = { codes: typeof startCodes === "function" && startCodes, noise: typeof startNoise === "function" && startNoise, pole: typeof startPole === "function" && startPole };
   await views[data.kind](place, data, page.model);

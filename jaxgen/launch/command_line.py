@@ -19,6 +19,7 @@ import tyro
 
 from jaxgen.engine import hosts
 from jaxgen.errors import Interrupted, SettingError, UserError, check_choice, printable, warn
+from jaxgen.launch import early
 from jaxgen.runs import machine, signals
 
 S = TypeVar("S")
@@ -217,7 +218,8 @@ def _interrupted(number: int | None) -> NoReturn:
 
 def _fail(message: str, code: int) -> NoReturn:
     print(f"error: {printable(message)}", file=sys.stderr, flush=True)
-    if hosts.are_several():  # skip the exit barrier, which the others would have to join
+    # At once: the others would have to join the exit barrier, and after a failed write tensorstore's threads never end.
+    if hosts.are_several() or early.ACTIVE:
         sys.stdout.flush()
         os._exit(code)
     sys.exit(code)

@@ -30,7 +30,9 @@ def _show(unraisable: Any) -> None:
         sys.__unraisablehook__(unraisable)
 
 
-if _importer() == "__main__":
+ACTIVE = _importer() == "__main__"
+"""Whether this process is one of our scripts."""
+if ACTIVE:
     sys.unraisablehook = _show
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)

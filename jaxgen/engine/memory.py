@@ -21,12 +21,17 @@ def array_bytes(array: Any) -> int:
     return math.prod(array.shape) * getattr(array.dtype, "itemsize", 4)
 
 
+def abstract(algorithm: Algorithm, config: Any, hparams: Any) -> tuple[Any, Any, Any]:
+    """The shapes of a state, a key and the hyperparameters."""
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    hparams = jax.eval_shape(lambda: jax.tree.map(jnp.float32, hparams))
+    return jax.eval_shape(partial(algorithm.init, config=config), key, hparams), key, hparams
+
+
 def check_state(algorithm: Algorithm, config: Any, hparams: Any, members: int) -> None:
     """Refuse a run whose states alone do not fit: with several members, the number of them that would is named."""
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    numbers = jax.eval_shape(lambda: jax.tree.map(jnp.float32, hparams))
     try:
-        state = jax.eval_shape(partial(algorithm.init, config=config), key, numbers)
+        state, _, _ = abstract(algorithm, config, hparams)
     except OverflowError as error:  # from JAX, for an axis of more than 2**63
         raise UserError(
             f"an array of the model has too many elements ({error}): make the config's numbers smaller"

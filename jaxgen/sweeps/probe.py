@@ -3,19 +3,18 @@
 Memory is estimated from the arrays of the step and the evaluation.
 """
 
-import math
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax.interpreters.partial_eval import dce_jaxpr
 
 from jaxgen import memory
 from jaxgen.contract import Algorithm
 from jaxgen.data import load
 from jaxgen.engine import loop
+from jaxgen.engine.memory import abstract, array_bytes
 from jaxgen.errors import SettingError, refuse
 from jaxgen.runs.fit import adapted
 from jaxgen.sweeps.axes import Point
@@ -45,16 +44,9 @@ def configured(experiment: Chosen, static: Point) -> tuple[Any, Data]:
     return config, (train, test)
 
 
-def _abstract(algorithm: Algorithm, config: Any, hparams: Any) -> tuple[Any, Any, Any]:
-    """The shapes of a state, a key and the hyperparameters."""
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    hparams = jax.eval_shape(lambda: jax.tree.map(jnp.float32, hparams))
-    return jax.eval_shape(partial(algorithm.init, config=config), key, hparams), key, hparams
-
-
 def member_bytes(algorithm: Algorithm, config: Any, hparams: Any, data: Data) -> int:
     """Bytes per member in training or evaluation: state, the arrays alive at once, a spare state."""
-    state, key, hparams = _abstract(algorithm, config, hparams)
+    state, key, hparams = abstract(algorithm, config, hparams)
     batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((config.batch_size, *x.shape[1:]), x.dtype), data[0])
     step = jax.make_jaxpr(partial(algorithm.step, config=config))(state, batch, key, hparams).jaxpr
     evaluate = jax.make_jaxpr(partial(algorithm.evaluate, config=config))(state, data[1], key, hparams).jaxpr
@@ -64,7 +56,7 @@ def member_bytes(algorithm: Algorithm, config: Any, hparams: Any, data: Data) ->
 
 def idle(algorithm: Algorithm, config: Any, hparams: Any, data: Data) -> set[str]:
     """The hyperparameters that change nothing with this configuration, by the names of their axes."""
-    state, key, numbers = _abstract(algorithm, config, hparams)
+    state, key, numbers = abstract(algorithm, config, hparams)
     batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((config.batch_size, *x.shape[1:]), x.dtype), data[0])
     init, step, evaluate = (partial(f, config=config) for f in (algorithm.init, algorithm.step, algorithm.evaluate))
     used = [False] * len(jax.tree.leaves(numbers))
@@ -96,7 +88,7 @@ def check_axes(experiment: Chosen, names: Iterable[str], kinds: Iterable[Point])
 
 def metric_names(algorithm: Algorithm, config: Any, hparams: Any, data: Data) -> list[str]:
     """Names of the metrics that `evaluate` reports, as they are logged."""
-    state, key, hparams = _abstract(algorithm, config, hparams)
+    state, key, hparams = abstract(algorithm, config, hparams)
     return [
         f"test/{name}"
         for name in jax.eval_shape(partial(algorithm.evaluate, config=config), state, data[1], key, hparams)
@@ -104,7 +96,7 @@ def metric_names(algorithm: Algorithm, config: Any, hparams: Any, data: Data) ->
 
 
 def _bytes(array: Any) -> int:
-    return math.prod(array.shape) * getattr(array.dtype, "itemsize", 4) if hasattr(array, "shape") else 0
+    return array_bytes(array) if hasattr(array, "shape") else 0
 
 
 def _peak(jaxpr: Any) -> int:

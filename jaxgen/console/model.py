@@ -2,11 +2,22 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from jaxgen.errors import SettingError, UserError, check_at_least
+
+if TYPE_CHECKING:
+    from jaxgen.runs.run import Run
+
+
+def loaded(path: Path, step: int | None) -> "Run":
+    """The run in a directory, at a kept checkpoint or its newest one."""
+    from jaxgen.runs.load import load
+
+    run = load(path)
+    return run if step is None else run.at(step)
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,6 @@ class Sample:
         import numpy as np
 
         from jaxgen.report import figures, sampling
-        from jaxgen.runs.load import load
 
         for name in ("count", "columns"):
             check_at_least(name, getattr(self, name), 1)
@@ -46,7 +56,7 @@ class Sample:
         sheet = self.out.suffix == ".png"
         if not sheet and self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
             raise SettingError(f"out = {str(self.out)!r} is not allowed: a .png file, or an empty or new folder")
-        run = load(self.path) if self.step is None else load(self.path).at(self.step)
+        run = loaded(self.path, self.step)
         line = self.columns if self.interpolate else 0
         images = sampling.draw(run, jax.random.key(self.seed), self.count, self.classes, self.truncation, line)
         if sheet:

@@ -6,6 +6,8 @@ from typing import Literal
 
 import tyro
 
+from jaxgen.console.model import loaded
+
 
 @dataclass(frozen=True)
 class Export:
@@ -31,9 +33,8 @@ class Export:
     def run(self) -> None:
         """Export."""
         from jaxgen.export.weights import export
-        from jaxgen.runs.load import load
 
-        run = load(self.path) if self.step is None else load(self.path).at(self.step)
+        run = loaded(self.path, self.step)
         run = run if self.member is None else run.member(self.member)
         run = run.best() if self.best else run
         to = export(run, self.to, precision=self.precision, reference=self.reference, with_programs=self.programs)

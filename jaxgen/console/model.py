@@ -86,12 +86,13 @@ class Play:
         """Play and draw."""
         import jax
 
+        from jaxgen.algorithms import dqn
         from jaxgen.report import dqn as report
         from jaxgen.runs.load import load
 
         run = load(self.path)
         run = run if run.members is None else run.member(self.member)
-        if getattr(run.config, "environment", None) != "CartPole-v1":
+        if run.algorithm is not dqn or run.config.environment != "CartPole-v1":
             raise UserError(f"{self.path} is not a run on CartPole-v1, the environment that can be drawn")
         steps = report.draw_episode(self.out, run.weights, jax.random.key(self.seed), run.config)
         print(f"{self.path} (step {run.step:,}): balanced for {steps} steps, in {self.out}")

@@ -92,17 +92,19 @@ def main(settings: Settings) -> None:
     run = load(settings.run_dir)
     if not contract.supports(run.algorithm, "sample"):
         raise UserError(f"{settings.run_dir} is a run of {contract.name_of(run.algorithm)}, which draws no samples")
+    print(f"scoring {settings.samples:,} samples of {settings.run_dir}, step {run.step}", flush=True)
     dataset = run.data()
     train_on_all = dataset.settings.train_on_all
     if train_on_all:
         dataset = data_lib.load(dataclasses.replace(dataset.settings, train_on_all=False))
     sample = partial(run.sample, count=settings.samples)
+    if settings.classifier_updates is not None:
+        print(f"  by a feature net of {settings.classifier_updates:,} training steps, kept for next time", flush=True)
     judge = classifier.load(dataset, settings.features, settings.classifier_updates)
     result = generator.evaluate(sample, dataset, judge, settings.seed)
     result = {"run": str(settings.run_dir), "step": run.step, "trained_on_test_images": train_on_all, **result}
     name = "evaluation.json" if settings.seed == 0 else f"evaluation-seed-{settings.seed}.json"
     write_json(settings.run_dir / name, result)
-    print(f"{settings.run_dir}, step {run.step}, {dataset.name}")
     print(table(result))
     if judge.origin == "trained":
         keep = f"copy {judge.path}" if judge.path else "make a file of it with train_features.py"

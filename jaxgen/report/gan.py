@@ -86,7 +86,9 @@ def summarize(snapshot: Snapshot, result: dict[str, Any]) -> dict[str, Any]:
     generator, discriminator = (running_means(snapshot.rows, name) for name in LOSSES)
     table = []
     for epoch in range(1, max(generator) // snapshot.steps_per_epoch + 1):
-        step = max(s for s in generator if s <= epoch * snapshot.steps_per_epoch)
+        step = max((s for s in generator if s <= epoch * snapshot.steps_per_epoch), default=None)
+        if step is None:  # nothing was logged so early
+            continue
         table.append({"epoch": epoch, "step": step, "generator": generator[step], "discriminator": discriminator[step]})
     return {"running_losses": table}
 

@@ -37,11 +37,13 @@ def to_line(row: Row) -> str:
     return json.dumps(with_checksum(row))
 
 
-def of_line(line: str) -> Row:
-    """The row in a line; a damaged line raises `ValueError`."""
+def of_line(line: str, checked: bool = False) -> Row:
+    """The row in a line; a damaged line raises `ValueError`, as does one without a checksum if it must be `checked`."""
     row = json.loads(line)
     if not isinstance(row, dict) or not isinstance(row.get("step"), int):
         raise ValueError("no row")
+    if checked and "crc32" not in row:
+        raise ValueError("no checksum")
     return without_checksum(row)
 
 
@@ -52,10 +54,11 @@ def read(path: Path, warn: Callable[[str], None] = warn) -> list[Row]:
     """
     if not path.exists():
         return []
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1], 1):
+    rows, text = [], path.read_text(encoding="utf-8", errors="replace")
+    checked = "crc32" in text  # written all by this version, or all by an older one
+    for number, line in enumerate(text.split("\n")[:-1], 1):
         try:
-            rows.append(of_line(line))
+            rows.append(of_line(line, checked))
         except ValueError as error:
             warn(f"{path}: line {number} is damaged ({error}) and left out")
     return rows

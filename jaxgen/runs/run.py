@@ -1,6 +1,7 @@
 """The `Run` object that `fit` and `load` return."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 from typing_extensions import TypeVar
 
-from jaxgen import contract
+from jaxgen import contract, memory
 from jaxgen.contract import Algorithm, DataFacts, Tree, Use
 from jaxgen.data.dataset import Dataset
 from jaxgen.engine import loop
@@ -96,7 +97,9 @@ class Run(Generic[C, H]):
         return self._dataset()
 
     def sample(self, key: Array, count: int) -> Float[Array, "n h w c"]:
-        """`count` images in [0, 1]."""
+        """`count` images in [0, 1]; a `SettingError` if they do not fit into memory."""
+        if self.facts is not None:
+            memory.check_count("count", count, 2 * 4 * math.prod(self.facts.image_shape), "sample")
         return self._use("sample", key, count=count)
 
     def encode(self, images: UInt8[Array, "n h w c"], key: Array | None = None) -> Float[Array, "n k"]:

@@ -70,6 +70,10 @@ def test_its_samples_are_evaluated_the_same_each_time_and_exported(digits_run):
     assert second["samples"]["frechet_distance"] != first["samples"]["frechet_distance"]
     assert second["classifier"] == first["classifier"]
 
+    done = script("evaluate_gan", "runs/r", "--samples", str(10**11), cwd=folder)
+    assert done.returncode == 2
+    assert "count = 100000000000 is not allowed: at most" in done.stderr
+
     done = script("export_samples", "runs/r", "--count", "12", cwd=folder)
     assert done.returncode == 0, done.stderr
     files = sorted((folder / "runs" / "r" / "samples").iterdir())

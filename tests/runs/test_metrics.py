@@ -30,6 +30,12 @@ def test_a_damaged_row_is_reported_and_left_out_and_the_rest_is_kept(written, ca
     assert f"{written}: line 1 is damaged" in capsys.readouterr().err
 
 
+def test_a_row_without_a_checksum_is_damaged_where_others_have_one(written, capsys):
+    written.write_text(written.read_text().replace('"crc32"', '"crc32_"', 1))
+    assert metrics.read(written) == ROWS[1:]
+    assert "line 1 is damaged (no checksum)" in capsys.readouterr().err
+
+
 def test_a_half_written_last_line_is_left_out_without_a_word(written, capsys):
     written.write_text(written.read_text()[:-5])
     assert metrics.read(written) == ROWS[:2]

@@ -65,12 +65,14 @@ def prepare(cache: Path) -> None:
     import jaxgen.data.digits
     import jaxgen.data.folder
     import jaxgen.data.petals
+    import jaxgen.launch.early
     import jaxgen.launch.experiments
     import jaxgen.report
     import jaxgen.runs.load
-    import jaxgen.sweeps.search  # noqa: F401
+    import jaxgen.sweeps.search
 
     PIL.Image.init()
+    jaxgen.launch.early.ACTIVE = True  # a forked command ends as a script does
     _spare_time()
     gc.collect()
     gc.freeze()

@@ -39,16 +39,18 @@ def main(settings: Settings) -> None:
         refuse("out", str(out), "a folder that is empty or not there yet")
     import jax
     import numpy as np
+    from tqdm import tqdm
 
     from jaxgen.report.figures import as_picture
     from jaxgen.runs.load import load
 
     run = load(settings.run_dir)
+    print(f"writing {settings.count:,} samples of {settings.run_dir} (step {run.step}) to {out}", flush=True)
     images = run.sample(jax.random.key(settings.seed), settings.count)
     out.mkdir(parents=True, exist_ok=True)
-    for number, image in enumerate(np.round(255 * np.asarray(images)).astype(np.uint8)):
+    pictures = np.round(255 * np.asarray(images)).astype(np.uint8)
+    for number, image in enumerate(tqdm(pictures, unit="image", leave=False, disable=None)):
         as_picture(image).save(out / f"{number:05d}.png")
-    print(f"{settings.count} samples of {settings.run_dir} (step {run.step}) in {out}")
 
 
 if __name__ == "__main__":

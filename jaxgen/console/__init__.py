@@ -35,7 +35,9 @@ COMMANDS: dict[str, Any] = {
     "report": page.Report,
     "doctor": Doctor,
 }
-PROSE = "Generative models and reinforcement learning in JAX: train, look at, compare and use runs."
+PROSE = """Generative models and reinforcement learning in JAX: train, look at, compare and use runs.
+
+Words complete with Tab after `source <(jaxgen --tyro-print-completion bash)`, or zsh."""
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -8,6 +8,7 @@ is set aside as `damaged-N`, and the previous one is used.
 import errno
 import hashlib
 import json
+import logging
 import os
 import shutil
 import sys
@@ -314,11 +315,19 @@ def _unreadable(step: Path) -> Exception | None:
 
 
 def _hush_closed_loops() -> None:
-    """Hide what tensorstore's threads raise after a failure: they report to an event loop that has ended by then."""
+    """Hide what tensorstore's threads raise after a failure: they report to an event loop that has ended by then.
+
+    So are errors beside the one that was reported, which asyncio logs because nobody asked for them.
+    """
     show = sys.unraisablehook
     if isinstance(show, _Hushed):
         return
     sys.unraisablehook = _Hushed(show)
+    logging.getLogger("asyncio").addFilter(lambda record: not (record.exc_info and _is_of_threads(record.exc_info[1])))
+
+
+def _is_of_threads(error: BaseException | None) -> bool:
+    return str(error) == "Event loop is closed" or "tensorstore_spec" in str(error)
 
 
 class _Hushed:
@@ -326,7 +335,7 @@ class _Hushed:
         self._show = show
 
     def __call__(self, unraisable: Any) -> None:
-        if str(unraisable.exc_value) != "Event loop is closed":
+        if not _is_of_threads(unraisable.exc_value):
             self._show(unraisable)
 
 

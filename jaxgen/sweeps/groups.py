@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxgen.errors import Interrupted, SettingError, UserError
+from jaxgen.errors import Interrupted, SettingError
 from jaxgen.files import Json, read_json, write_json
 from jaxgen.runs import directory as run_directory
 from jaxgen.runs import metrics
@@ -14,6 +14,7 @@ from jaxgen.runs.session import OnEvaluation, Watcher
 from jaxgen.sweeps import fields, plan
 from jaxgen.sweeps.experiment import Chosen
 from jaxgen.sweeps.plan import Group
+from jaxgen.sweeps.record import standing
 
 DIVERGED = "diverged.json"
 """File in a group's directory that records that every member became non-finite."""
@@ -89,15 +90,9 @@ def run_all(
 def open_directory(experiment: Chosen, planned: Sequence[Group], record: Json) -> Path:
     """The sweep's directory, after a check that its contents match the plan."""
     path, groups = run_directory.create(f"sweep_{experiment.name}", experiment.settings.run), plan.to_json(planned)
-    saved = path / "sweep.json"
-    if saved.exists():
-        found = read_json(saved)
-        if (found.get("experiment"), found.get("groups")) != (experiment.name, groups):
-            raise SettingError(
-                f"{path} is another sweep ({found.get('command')}); give another --run.name, or that command again"
-            )
-    elif any(path.iterdir()):
-        raise UserError(f"{path} exists and is not a sweep (it has no sweep.json); give another --run.name")
-    else:
-        write_json(saved, {"experiment": experiment.name, **record, "groups": groups})
+    found = standing(path, "sweep", {"experiment": experiment.name, **record, "groups": groups})
+    if (found.get("experiment"), found.get("groups")) != (experiment.name, groups):
+        raise SettingError(
+            f"{path} is another sweep ({found.get('command')}); give another --run.name, or that command again"
+        )
     return path

@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 from optuna.trial import FrozenTrial, TrialState
 
 from jaxgen.contract import Objective
-from jaxgen.errors import SettingError, UserError
-from jaxgen.files import Json, read_json, write_json
+from jaxgen.errors import SettingError
+from jaxgen.files import Json
 from jaxgen.report import search as figures
 from jaxgen.runs.session import Watcher
 from jaxgen.sweeps import cluster, fields, plan, results, space, table, trials
 from jaxgen.sweeps import experiment as experiment_lib
 from jaxgen.sweeps.axes import Point
 from jaxgen.sweeps.experiment import Chosen
+from jaxgen.sweeps.record import standing
 from jaxgen.sweeps.study import Study
 
 
@@ -89,7 +90,6 @@ def ends(axes: space.Space, known: Mapping[str, Any]) -> list[Point]:
 
 def check_same(directory: Path, experiment: Chosen, axes: Sequence[str], by: Objective, command: str) -> None:
     """Record the study's settings, or refuse to continue a study with others."""
-    path = directory / "search.json"
     record = {
         "experiment": experiment.name,
         "options": table.options(experiment),
@@ -97,15 +97,10 @@ def check_same(directory: Path, experiment: Chosen, axes: Sequence[str], by: Obj
         "metric": by.metric,
         "maximize": by.maximize,
     }
-    if path.exists():
-        saved = read_json(path)
-        changed = [f"{name}: {saved.get(name)} -> {new}" for name, new in record.items() if saved.get(name) != new]
-        if changed:
-            raise SettingError(f"{directory} is another search ({'; '.join(changed)}); give another --run.name")
-    elif any(directory.iterdir()):
-        raise UserError(f"{directory} exists and is not a search (it has no search.json); give another --run.name")
-    else:
-        write_json(path, {**record, "command": command})
+    saved = standing(directory, "search", {**record, "command": command})
+    changed = [f"{name}: {saved.get(name)} -> {new}" for name, new in record.items() if saved.get(name) != new]
+    if changed:
+        raise SettingError(f"{directory} is another search ({'; '.join(changed)}); give another --run.name")
 
 
 def report(study: Study, experiment: Chosen, known: Mapping[str, Any], by: Objective) -> list[str]:

@@ -19,7 +19,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
-from jaxgen.errors import UserError
+from jaxgen.errors import UserError, warn
 from jaxgen.files import Json
 from jaxgen.runs import lock, metrics
 from jaxgen.sweeps import plan
@@ -69,6 +69,7 @@ class Study:
         backend = _Journal(str(self._journal), lock_obj=_JournalLock(directory / ".journal-lock"))
         with self._locked():
             self.optuna = self._opened(backend, name, maximize, pruner)
+            self._tell_lost()
         self.worker, self._alive = self._register()
         self._session = uuid.uuid4().hex
 
@@ -89,6 +90,14 @@ class Study:
             raise UserError(
                 f"{self._journal} is damaged ({reason}): restore it, or search again under a new --run.name"
             ) from error
+
+    def _tell_lost(self) -> None:
+        """Report trials that left a folder, but of which the journal knows nothing any more."""
+        known = len(self._trials())
+        numbered = [folder.name for folder in sorted(self.directory.glob("trial-*")) if folder.name[6:].isdecimal()]
+        lost = [name for name in numbered if int(name[6:]) >= known]
+        if lost:
+            warn(f"{self._journal} has lost its end: {', '.join(lost)} will be searched again")
 
     def _cut_half_line(self) -> None:
         """Remove what a process that was killed while it wrote has left at the journal's end."""
@@ -155,6 +164,7 @@ class Study:
         self.handle(trial).set_user_attr(WORKER, {"number": self.worker, "session": self._session})
 
     def _requeue(self, trial: FrozenTrial) -> None:
+        warn(f"trial {trial.number} of {self.directory} has no run: its parameters are tried as a new one")
         self.handle(trial).set_user_attr(LOST, True)
         self.optuna.tell(trial.number, state=TrialState.FAIL)
         if trial.params:

@@ -160,6 +160,9 @@ def case(kit: systems.Kit, name: str, rng: random.Random, folder: Path) -> tuple
         return fault[0], what, fault[1]
     if done.code:
         lost = shared and name != "tfds"
+        if lost and "the same command" in done.err:
+            again = server.start(store.script, store.args, folder, env=_env(store, folder)).wait(LIMIT)
+            lost = again.code != 0 or bool(verdicts.differences(found_in(kit, folder), found_in(kit, source)))
         return (LOST if lost else SAID), what, verdicts.tail(done.err)
     names = verdicts.differences(found_in(kit, folder), found_in(kit, source))
     if not names:

@@ -138,6 +138,16 @@ def test_half_a_line_at_the_journals_end_is_cut_off(tmp_path, left):
         assert len(study.trials()) == 4
 
 
+def test_a_journal_that_has_lost_trials_is_reported(tmp_path, capsys):
+    with a_study(tmp_path) as study:
+        study.ask(2, 4, "random", 0)
+    for name in ("trial-0000", "trial-0002", "trial-of-something-else"):
+        (tmp_path / name).mkdir()
+    a_study(tmp_path).__exit__()
+    said = capsys.readouterr().err
+    assert said == f"jaxgen: {tmp_path / 'journal.log'} has lost its end: trial-0002 will be searched again\n"
+
+
 def judged(tmp_path, values, pruned=(), maximize=False):
     """A judge of len(values) trials told one epoch's values, with an own rule of pruning."""
     study = a_study(tmp_path, maximize=maximize)

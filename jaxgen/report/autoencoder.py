@@ -1,15 +1,12 @@
 """Figures of an autoencoder: reconstructions, loss curves and the code plane."""
 
 from functools import partial
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxgen import batching
 from jaxgen.algorithms import autoencoder
-from jaxgen.report import figures
+from jaxgen.report import figures, models
 from jaxgen.runs.snapshot import Snapshot
 
 SHOWN = 10
@@ -27,7 +24,7 @@ def draw(snapshot: Snapshot) -> None:
         ("train/loss_per_pixel", "test/loss_per_pixel"),
         "nats per pixel",
     )
-    codes = np.asarray(_encode_all(snapshot))
+    codes = models.apply(_codes, snapshot.config, snapshot.state.params, snapshot.dataset.test.images)
     _draw_scatter(snapshot, codes)
     if snapshot.config.code_size == 2:
         _draw_plane(snapshot, codes)
@@ -35,22 +32,22 @@ def draw(snapshot: Snapshot) -> None:
 
 def _draw_reconstructions(snapshot: Snapshot) -> None:
     images = snapshot.dataset.test.images[:SHOWN]
-    reconstruct = jax.jit(partial(autoencoder.reconstruct, config=snapshot.config))
     rows = {
         "before": np.asarray(autoencoder.normalize(images)),
-        "untrained": np.asarray(reconstruct(snapshot.initial().params, images, snapshot.key)),
-        "after": np.asarray(reconstruct(snapshot.state.params, images, snapshot.key)),
+        "untrained": _reconstructed(snapshot, snapshot.initial().params),
+        "after": _reconstructed(snapshot, snapshot.state.params),
     }
     names = snapshot.dataset.names_of(snapshot.dataset.test.labels[:SHOWN])
     figures.image_rows(snapshot.directory / "reconstructions.png", rows, names)
 
 
-def _encode_all(snapshot: Snapshot) -> jax.Array:
-    @jax.jit
-    def encode(params: Any, images: jax.Array) -> jax.Array:
-        return batching.map_batches(lambda x: autoencoder.encode(params, x, None, snapshot.config), images)
+def _codes(params: autoencoder.Params, images: jax.Array, config: autoencoder.Config) -> jax.Array:
+    return autoencoder.encode(params, images, None, config)
 
-    return encode(snapshot.state.params, snapshot.dataset.test.images)
+
+def _reconstructed(snapshot: Snapshot, params: autoencoder.Params) -> np.ndarray:
+    images, config = snapshot.dataset.test.images[:SHOWN], snapshot.config
+    return models.apply(autoencoder.decode, config, params, models.apply(_codes, config, params, images))
 
 
 def _draw_scatter(snapshot: Snapshot, codes: np.ndarray) -> None:
@@ -60,14 +57,14 @@ def _draw_scatter(snapshot: Snapshot, codes: np.ndarray) -> None:
 
 
 def _draw_plane(snapshot: Snapshot, codes: np.ndarray) -> None:
-    decode = jax.jit(partial(autoencoder.decode, config=snapshot.config))
+    decode = partial(models.apply, autoencoder.decode, snapshot.config, snapshot.state.params)
     (left, bottom), (right, top) = np.percentile(codes, 1, axis=0), np.percentile(codes, 99, axis=0)
     xs, ys = np.meshgrid(np.linspace(left, right, GRID), np.linspace(top, bottom, GRID))
-    points = jnp.asarray(np.stack([xs, ys], axis=-1).reshape(-1, 2), jnp.float32)
-    images = np.asarray(decode(snapshot.state.params, points)).reshape(GRID, GRID, *snapshot.config.image_shape)
+    points = np.stack([xs, ys], axis=-1).reshape(-1, 2).astype(np.float32)
+    images = decode(points).reshape(GRID, GRID, *snapshot.config.image_shape)
     figures.plane(
         snapshot.directory / "code_plane.png", images, (left, right, bottom, top), "Decoded images over the code plane"
     )
-    images = np.asarray(decode(snapshot.state.params, jnp.asarray(CHAPTER_CODES)))
+    images = decode(np.array(CHAPTER_CODES, np.float32))
     titles = [f"({x:g}, {y:g})" for x, y in CHAPTER_CODES]
     figures.image_rows(snapshot.directory / "chapter_codes.png", {"decoded": images}, titles)

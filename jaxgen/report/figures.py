@@ -41,16 +41,21 @@ def _show(axes: Any, image: np.ndarray) -> None:
 
 
 def image_rows(path: Path, rows: dict[str, np.ndarray], titles: Sequence[str] = ()) -> None:
-    """One row of images (N, H, W, C) in [0, 1] for each entry, its name at the left."""
-    count = len(next(iter(rows.values())))
-    figure = _figure(0.9 * count + 1.2, 1.0 * len(rows) + 0.3)
-    grid = figure.subplots(len(rows), count, squeeze=False)
-    for line, (name, images) in zip(grid, rows.items(), strict=True):
-        for axes, image in zip(line, images, strict=True):
-            _show(axes, np.asarray(image))
-        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
-    for axes, title in zip(grid[0], titles, strict=False):
-        axes.set_title(_plain(title), fontsize=8)
+    """One row of images (N, H, W, C) in [0, 1] for each entry, its name at the left and titles above."""
+    images = np.stack([np.asarray(row, np.float32) for row in rows.values()])
+    lines, count, height, width, channels = images.shape
+    down, across = height + max(2, height // 10), width + max(2, width // 10)
+    tiled = np.ones((lines * down, count * across, channels), np.float32)
+    for (line, place), image in zip(np.ndindex(lines, count), images.reshape(-1, *images.shape[2:]), strict=True):
+        tiled[line * down :, place * across :][:height, :width] = image
+    figure = _figure(0.9 * count + 1.2, 0.9 * lines * down / across + 0.3)
+    axes = figure.subplots()
+    _show(axes, tiled[: -(down - height), : -(across - width)])
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.set_yticks(np.arange(lines) * down + height / 2 - 0.5, rows, fontsize=9)
+    shown = [_plain(title) for title in titles][:count]
+    axes.set_xticks(np.arange(len(shown)) * across + width / 2 - 0.5, shown, fontsize=8)
     _save(figure, path)
 
 

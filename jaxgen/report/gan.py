@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from jaxgen.algorithms import gan
 from jaxgen.evaluation.neighbors import nearest
-from jaxgen.report import figures
+from jaxgen.report import figures, models
 from jaxgen.runs.metrics import running_means
 from jaxgen.runs.snapshot import Snapshot
 
@@ -44,8 +44,8 @@ def draw(snapshot: Snapshot) -> None:
 
 
 def _images(snapshot: Snapshot, noise: Array, labels: Array) -> np.ndarray:
-    images_of = jax.jit(partial(gan.images_of, config=snapshot.config))
-    return np.asarray(images_of(gan.weights(snapshot.state, snapshot.config), noise, labels))
+    config = snapshot.config
+    return models.apply(gan.images_of, config, gan.weights(snapshot.state, config), noise, labels)
 
 
 def between(start: Array, end: Array, shares: Array) -> Array:

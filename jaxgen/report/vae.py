@@ -4,13 +4,14 @@ from functools import partial
 from statistics import NormalDist
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from jaxgen import batching
 from jaxgen.algorithms import vae
+from jaxgen.contract import Tree
 from jaxgen.evaluation import codes
-from jaxgen.report import figures
+from jaxgen.report import figures, models
 from jaxgen.runs.snapshot import Snapshot
 
 SHOWN = 10
@@ -47,11 +48,11 @@ def draw(snapshot: Snapshot) -> None:
         _draw_interpolations(snapshot, means)
 
 
-def _decode(snapshot: Snapshot, points: np.ndarray) -> np.ndarray:
-    """Mean images of codes (..., latents)."""
-    decode = jax.jit(partial(vae.decode, config=snapshot.config))
-    flat = jnp.asarray(points.reshape(-1, snapshot.config.latent_size), jnp.float32)
-    return np.asarray(decode(snapshot.state.params, flat)).reshape(*points.shape[:-1], *snapshot.config.image_shape)
+def _decode(snapshot: Snapshot, points: np.ndarray, params: Tree | None = None) -> np.ndarray:
+    """Mean images of codes (..., latents); by default the trained model's."""
+    flat = points.reshape(-1, snapshot.config.latent_size).astype(np.float32)
+    images = models.apply(vae.decode, snapshot.config, params or snapshot.state.params, flat)
+    return images.reshape(*points.shape[:-1], *snapshot.config.image_shape)
 
 
 def _pixels(snapshot: Snapshot, count: int) -> np.ndarray:
@@ -69,36 +70,35 @@ def _draw_curves(snapshot: Snapshot) -> None:
 
 
 def _draw_reconstructions(snapshot: Snapshot) -> None:
-    test, count = snapshot.dataset.test, min(SHOWN, len(snapshot.dataset.test.labels))
-    reconstruct = jax.jit(partial(vae.reconstruct, config=snapshot.config))
-    code_key = jax.random.split(snapshot.key)[1]
-    numbers = jax.jit(partial(vae.posterior_params, config=snapshot.config))(
-        snapshot.state.params, jnp.asarray(_pixels(snapshot, count))
-    )
-    draws = vae.draw_codes(numbers, batching.keys(code_key, count), DRAWS, snapshot.config).codes
-    images = _decode(snapshot, np.asarray(draws))
-    rows = {"original": _pixels(snapshot, count)}
-    rows["untrained"] = np.asarray(reconstruct(snapshot.initial().params, test.images[:count], snapshot.key))
+    labels = snapshot.dataset.test.labels[:SHOWN]
+    pixels = _pixels(snapshot, len(labels))
+    images = _reconstructed(snapshot, snapshot.state.params, pixels, DRAWS)
+    rows = {"original": pixels, "untrained": _reconstructed(snapshot, snapshot.initial().params, pixels)[:, 0]}
     rows |= {f"sample {i + 1}": images[:, i] for i in range(DRAWS)}
-    names = snapshot.dataset.names_of(test.labels[:count])
-    figures.image_rows(snapshot.directory / "reconstructions.png", rows, names)
+    figures.image_rows(snapshot.directory / "reconstructions.png", rows, snapshot.dataset.names_of(labels))
+
+
+def _reconstructed(snapshot: Snapshot, params: Tree, pixels: np.ndarray, draws: int = 1) -> np.ndarray:
+    """Reconstructions (N, draws, H, W, C), each from a draw from its image's posterior."""
+    keys = jax.random.key_data(batching.keys(jax.random.split(snapshot.key)[1], len(pixels)))
+    codes = models.apply(_drawn_codes, snapshot.config, params, pixels, keys)
+    return _decode(snapshot, codes[:, :draws], params)
+
+
+def _drawn_codes(params: Tree, pixels: Array, keys: Array, config: vae.Config) -> Array:
+    numbers = vae.posterior_params(params, pixels, config)
+    return vae.draw_codes(numbers, jax.random.wrap_key_data(keys), DRAWS, config).codes
 
 
 def _draw_flowers(snapshot: Snapshot) -> None:
-    reconstruct = jax.jit(partial(vae.reconstruct, config=snapshot.config))
-    images = snapshot.dataset.test.images[:FLOWERS]
-    rows = {
-        "original": _pixels(snapshot, len(images)),
-        "reconstructed": np.asarray(reconstruct(snapshot.state.params, images, snapshot.key)),
-    }
+    pixels = _pixels(snapshot, min(FLOWERS, len(snapshot.dataset.test.labels)))
+    rows = {"original": pixels, "reconstructed": _reconstructed(snapshot, snapshot.state.params, pixels)[:, 0]}
     figures.image_rows(snapshot.directory / "flowers.png", rows)
 
 
 def _draw_samples(snapshot: Snapshot) -> None:
-    sample = jax.jit(partial(vae.sample, count=SHOWN**2, config=snapshot.config))
-    figures.sheet(
-        snapshot.directory / "samples.png", np.asarray(sample(snapshot.state.params, snapshot.key)), columns=SHOWN
-    )
+    codes = jax.random.normal(snapshot.key, (SHOWN**2, snapshot.config.latent_size))
+    figures.sheet(snapshot.directory / "samples.png", _decode(snapshot, np.asarray(codes)), columns=SHOWN)
 
 
 def _normal(quantiles: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    ("errors", "collectives", "files", "installed", "memory"),
+    ("errors", "collectives", "files", "imports", "installed", "memory"),
     ("contract", "batching", "optim", "losses", "distributions", "nets", "rl"),
     ("algorithms",),
     ("data", "engine", "evaluation"),

@@ -5,7 +5,8 @@ proceeds and changes no bit of it. All randomness in step t comes from `fold_in(
 e is a permutation from `fold_in(key, e)`.
 """
 
-from functools import partial
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -66,17 +67,24 @@ def named_leaves(tree: Any) -> dict[str, Array]:
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
+@lru_cache(maxsize=64)
+def traced_once(function: Callable[..., Any], config: Any, axis_name: str | None = None) -> Callable[..., Any]:
+    """`function` with its configuration; the second program that calls it takes its operations from the first trace."""
+    shared = {} if axis_name is None else {"axis_name": axis_name}
+    return jax.jit(partial(function, config=config, **shared), inline=True)
+
+
 def metric_names(algorithm: Algorithm, key: Array, hparams: Any, data: Any, config: Any) -> tuple[str, ...]:
     """Names of the metrics of `step`, in the order of `Carry.sums`."""
-    state = jax.eval_shape(partial(algorithm.init, config=config), key, hparams)
+    state = jax.eval_shape(traced_once(algorithm.init, config), key, hparams)
     batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((config.batch_size, *x.shape[1:]), x.dtype), data)
-    _, metrics = jax.eval_shape(partial(algorithm.step, config=config), state, batch, key, hparams)
+    _, metrics = jax.eval_shape(traced_once(algorithm.step, config), state, batch, key, hparams)
     return tuple(sorted(metrics))
 
 
 def start(algorithm: Algorithm, key: Array, hparams: Any, config: Any, metrics: int) -> Carry:
     """The carry before the first step."""
-    return Carry(algorithm.init(key, hparams, config), jnp.zeros(metrics), jnp.full((), -1, jnp.int32))
+    return Carry(traced_once(algorithm.init, config)(key, hparams), jnp.zeros(metrics), jnp.full((), -1, jnp.int32))
 
 
 def by_name(carry: Carry, metrics: tuple[str, ...]) -> Carry:
@@ -114,12 +122,12 @@ def run_chunk(
     `axis_name`, this is one device's share of the steps.
     """
     batch_at = (batches or of_split(data, config))(data, run_keys.order, first, last)
-    shared = {} if axis_name is None else {"axis_name": axis_name}
+    step = traced_once(algorithm.step, config, axis_name)
 
     def body(t: Array, loop: tuple[State, Array, Array]) -> tuple[State, Array, Array]:
         state, table, first_bad = loop
         batch = batch_at(t)
-        state, metrics = algorithm.step(state, batch, jax.random.fold_in(run_keys.step, t), hparams, config, **shared)
+        state, metrics = step(state, batch, jax.random.fold_in(run_keys.step, t), hparams)
         values = jnp.stack([metrics[name] for name in sorted(metrics)])
         table = table.at[t // log_every - first // log_every].add(values)
         first_bad = jnp.where((first_bad < 0) & ~jnp.isfinite(values).all(), t, first_bad)

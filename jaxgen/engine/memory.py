@@ -1,7 +1,6 @@
 """Estimates of a run's memory: before anything compiles from its state, after that from its programs."""
 
 import math
-from functools import partial
 from typing import Any
 
 import jax
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxgen import memory
 from jaxgen.contract import Algorithm
-from jaxgen.engine.loop import named_leaves
+from jaxgen.engine.loop import named_leaves, traced_once
 from jaxgen.errors import SettingError, UserError
 
 COPIES = 2
@@ -25,7 +24,7 @@ def abstract(algorithm: Algorithm, config: Any, hparams: Any) -> tuple[Any, Any,
     """The shapes of a state, a key and the hyperparameters."""
     key = jax.eval_shape(lambda: jax.random.key(0))
     hparams = jax.eval_shape(lambda: jax.tree.map(jnp.float32, hparams))
-    return jax.eval_shape(partial(algorithm.init, config=config), key, hparams), key, hparams
+    return jax.eval_shape(traced_once(algorithm.init, config), key, hparams), key, hparams
 
 
 def check_state(algorithm: Algorithm, config: Any, hparams: Any, members: int) -> None:

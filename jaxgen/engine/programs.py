@@ -3,6 +3,7 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -119,13 +120,15 @@ class Programs:
             carry = jax.tree.map(lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), carry, places)
         bound = placement.put(np.int32(0))
         start, chunk = jax.jit(start, out_shardings=places), jax.jit(chunk, donate_argnums=0)
+        pool = ThreadPoolExecutor()  # each compiles while the next is traced
+        training = pool.submit(chunk.lower(carry, self.keys, self.hparams, train, bound, bound).compile)
+        evaluation = pool.submit(jax.jit(evaluate).lower(carry.state, test, self.keys.evaluate, self.hparams).compile)
+        first = pool.submit(start.lower(self.keys.init, self.hparams).compile)
+        pool.shutdown(wait=False)  # an interruption does not wait for them
         return Compiled(
-            memory.checked("the first state", start.lower(self.keys.init, self.hparams).compile()),
-            memory.checked("training", chunk.lower(carry, self.keys, self.hparams, train, bound, bound).compile()),
-            memory.checked(
-                "the evaluation",
-                jax.jit(evaluate).lower(carry.state, test, self.keys.evaluate, self.hparams).compile(),
-            ),
+            memory.checked("the first state", first.result()),
+            memory.checked("training", training.result()),
+            memory.checked("the evaluation", evaluation.result()),
             metrics,
             places,
         )
@@ -137,7 +140,7 @@ class Programs:
     def initial(self) -> Tree:
         """One run's state before the first step, computed by this process alone, for inspection."""
         key, hparams = self.placement.one(self.placement.local((self.keys.init, self.hparams)))
-        return jax.jit(partial(self._algorithm.init, config=self._config))(key, hparams)
+        return loop.traced_once(self._algorithm.init, self._config)(key, hparams)
 
     def template(self, carry: loop.Carry) -> loop.Carry:
         """Shapes, types and placements to restore a carry into."""

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jaxgen import collectives
+from jaxgen import collectives, imports
 from jaxgen.errors import check_choice, refuse
 
 
@@ -52,7 +52,8 @@ class StepResult(NamedTuple):
 @lru_cache
 def make(name: str) -> Environment:
     """The environment called `name`; an unknown one, or one a DQN cannot play, raises a `SettingError`."""
-    import gymnax
+    with imports.deferred("seaborn"):  # 1.5 of 2.5 s, for the colors of one environment
+        import gymnax
 
     check_choice("config.environment", name, gymnax.registered_envs)
     try:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen import contract
+from jaxgen import contract, imports
 from jaxgen import data as data_lib
 from jaxgen.contract import Algorithm
 from jaxgen.data.dataset import Dataset
@@ -118,6 +118,8 @@ def execute(task: Task) -> Run:
         algorithm, config, hparams, dataset, placement, run, plan, files, task.draw, task.on_evaluation, task.watcher,
         _earlier(task.start),
     )  # fmt: skip
+    if files is not None:
+        imports.ahead("orbax.checkpoint", *(() if task.draw is None else ("matplotlib.backends.backend_agg",)))
     try:
         outcome = Session(job).run()
         if files is not None and outcome.status != "stopped":

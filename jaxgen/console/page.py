@@ -1,4 +1,4 @@
-"""`jaxgen report`: a run as one HTML file in which its model is alive, or runs side by side."""
+"""`jaxgen report`: a run, a sweep or a search as one HTML file in which the model is alive, or runs side by side."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,10 @@ from jaxgen.errors import SettingError, UserError
 
 @dataclass(frozen=True)
 class Report:
-    """A page of a run that opens without a server, with its model at work in it; of several runs, a comparison."""
+    """A page of a run, with its model at work in it, of a sweep or of a search; of several runs, a comparison."""
 
     paths: tyro.conf.Positional[tuple[Path, ...]]
-    """One run directory, or several to compare."""
+    """The directory of a run, a sweep or a search, or several runs to compare."""
     to: Path | None = None
     """The file to write; default: page.html in the run directory, or here for a comparison."""
     float16: bool = False
@@ -25,7 +25,7 @@ class Report:
     def run(self) -> None:
         """Write the page."""
         if not self.paths:
-            raise SettingError("name a run directory, or several to compare")
+            raise SettingError("name the directory of a run, a sweep or a search, or several runs to compare")
         to = self.to or (self.paths[0] / "page.html" if len(self.paths) == 1 else Path("page.html"))
         if to.is_dir():
             raise SettingError(f"to = {str(to)!r} is not allowed: a file such as page.html")
@@ -37,13 +37,17 @@ class Report:
 
 
 def _write(paths: tuple[Path, ...], to: Path, float16: bool, member: int) -> None:
-    from jaxgen.page import single
+    from jaxgen.page import single, sweep
+    from jaxgen.sweeps import record
 
     if len(paths) > 1:
         from jaxgen.console.runs import short_names
         from jaxgen.page import several
 
         several.write(dict(zip(short_names(paths), paths, strict=True)), to)
+    elif record.is_one(paths[0]):
+        first = next(iter(sorted(paths[0].glob("**/settings.json"))), None)
+        sweep.write(paths[0], to, preset=None if first is None else _preset(first.parent), float16=float16)
     else:
         single.write(paths[0], to, preset=_preset(paths[0]), float16=float16, member=member)
 

@@ -1,5 +1,6 @@
 """The facts of a run directory that its page shows, as text and JSON values; needs neither data nor model."""
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
@@ -51,6 +52,25 @@ def read(path: Path) -> Facts:
         rows,
         listing.last_values(rows),
     )
+
+
+def of_member(facts: Facts, place: int) -> Facts:
+    """The same of one of its members, as if it had been trained alone."""
+    members = facts.record["members"]
+    hparams = dict(facts.record["settings"]["hparams"])
+    for name, values in members["hparams"].items():
+        *outer, last = name.split(".")
+        inner = hparams
+        for part in outer:
+            inner[part] = inner = dict(inner[part])
+        inner[last] = short(values[place])
+    run = {**facts.record["settings"]["run"], "seed": members["seeds"][place]}
+    settings = {**facts.record["settings"], "hparams": hparams, "run": run}
+    record = {name: value for name, value in facts.record.items() if name != "members"} | {"settings": settings}
+    rows = [{k: v[place] if isinstance(v, list) else v for k, v in row.items()} for row in facts.rows]
+    values = listing.last_values(rows)
+    value = values.get(facts.entry.objective) if facts.entry.objective else None
+    return facts._replace(record=record, rows=rows, values=values, entry=facts.entry._replace(value=value))
 
 
 def head(facts: Facts) -> dict[str, str]:
@@ -119,14 +139,16 @@ def _processor(session: Json) -> str:
 
 
 def command(facts: Facts) -> str:
-    """The first session's command, without the places of its machine."""
-    if not facts.sessions:
-        return ""
+    """The first session's command."""
+    return (facts.sessions[0].get("command") or "") if facts.sessions else ""
+
+
+def public(command: str) -> str:
+    """A command without the places of its machine."""
     try:
-        words = shlex.split(facts.sessions[0].get("command") or "")
+        return shlex.join(_public(shlex.split(command)))
     except ValueError:
         return ""
-    return shlex.join(_public(words))
 
 
 def _public(words: Sequence[str]) -> list[str]:
@@ -180,8 +202,8 @@ def series(facts: Facts) -> dict[str, Json]:
             one = listing.number_of(value)
             line = found.setdefault(name, {"steps": [], "values": [], "errors": [], "members": 1})
             line["steps"].append(row["step"])
-            line["values"].append(None if one is None else _short(one.value))
-            line["errors"].append(None if one is None or one.error is None else _short(one.error))
+            line["values"].append(None if one is None else short(one.value))
+            line["errors"].append(None if one is None or one.error is None else short(one.error))
             line["members"] = max(line["members"], 1 if one is None else one.members)
     for line in found.values():
         if not any(line["errors"]):
@@ -189,8 +211,9 @@ def series(facts: Facts) -> dict[str, Json]:
     return found
 
 
-def _short(value: float) -> float:
-    return float(f"{value:.6g}")
+def short(value: float | None) -> float | None:
+    """A number with the digits that a page needs."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")
 
 
 def charts(found: Mapping[str, Any], first: str | None) -> list[tuple[str, list[str]]]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxgen.contract import Objective
 from jaxgen.errors import Interrupted, SettingError, UserError
 from jaxgen.files import Json, read_json, write_json
 from jaxgen.runs import directory as run_directory
@@ -86,8 +87,11 @@ def run_all(
     return outcomes
 
 
-def open_directory(experiment: Chosen, planned: Sequence[Group], record: Json) -> Path:
-    """The sweep's directory, after a check that its contents match the plan."""
+def open_directory(experiment: Chosen, planned: Sequence[Group], by: Objective, record: Json) -> Path:
+    """The sweep's directory, after a check that its contents match the plan.
+
+    `by` is the metric that its members are compared by.
+    """
     path, groups = run_directory.create(f"sweep_{experiment.name}", experiment.settings.run), plan.to_json(planned)
     saved = path / "sweep.json"
     if saved.exists():
@@ -99,5 +103,5 @@ def open_directory(experiment: Chosen, planned: Sequence[Group], record: Json) -
     elif any(path.iterdir()):
         raise UserError(f"{path} exists and is not a sweep (it has no sweep.json); give another --run.name")
     else:
-        write_json(saved, {"experiment": experiment.name, **record, "groups": groups})
+        write_json(saved, {"experiment": experiment.name, **record, **by._asdict(), "groups": groups})
     return path

@@ -121,7 +121,7 @@ def test_a_page_tells_nothing_of_its_machine(runs, pages, tmp_path):
     copied = facts.read(runs / "vae")
     words = "python /home/me/repo/experiments/vae_mnist.py --run.root=/home/me/runs --data.data-dir /mnt/d --run.name x"
     session = {**copied.sessions[0], "command": f"{words} --data.path /photos"}
-    command = facts.command(copied._replace(sessions=[session]))
+    command = facts.public(facts.command(copied._replace(sessions=[session])))
     assert command == "python experiments/vae_mnist.py --run.name x --data.path=PATH"
 
 

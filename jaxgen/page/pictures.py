@@ -33,8 +33,19 @@ CAPTIONS = {
     "returns": "Return of an episode as training goes on; 500 is the most that CartPole gives.",
     "values": "Action values over angle and angular velocity of the pole. On the black line both actions are equal.",
     "scores": "Length of each episode of training.",
+    "history": "The objective of each trial in their order, and the best so far.",
+    "importance": "The part of the objective's variance that each setting explains (fANOVA).",
+    "parallel_coordinate": "Each trial as a line through its settings.",
+    "slices": "The objective against each setting.",
+    "intermediate_values": "The objective of each trial as training goes on.",
     "pole": "An episode of the trained policy, in real time.",
 }
+BEGINNINGS = {
+    "along_": "The last objective of each member against this setting, and the mean at each of its values.",
+    "curves_": "The objective as training goes on, colored by this setting.",
+    "heat_": "The objective at each pair of values, averaged over everything else.",
+}
+"""Captions of figures that are named by the settings of a sweep."""
 LARGE = 60_000
 """Bytes above which a figure is also tried with losses that one does not see."""
 MIME = {".png": "image/png", ".gif": "image/gif", ".webp": "image/webp"}
@@ -78,10 +89,14 @@ def _figure(path: Path) -> Figure:
             smaller = _moving(image)
         if len(smaller) < len(data):
             data, kind = smaller, ".webp"
-    title = path.stem.replace("_", " ")
-    return Figure(
-        path.stem, CAPTIONS.get(path.stem, title.capitalize() + "."), uri(data, MIME[kind]), width, height, moves
-    )
+    return Figure(path.stem, caption(path.stem), uri(data, MIME[kind]), width, height, moves)
+
+
+def caption(name: str) -> str:
+    """What one sees in the figure of this name."""
+    title = name.replace("_", " ").capitalize()
+    said = next((f"{title}. {text}" for start, text in BEGINNINGS.items() if name.startswith(start)), f"{title}.")
+    return CAPTIONS.get(name, said)
 
 
 def _webp(image: Any, lossless: bool) -> bytes:

@@ -62,6 +62,10 @@ function zoomed(late, maximize) {
   return [Math.max(Math.min(...late), low - (maximize ? 1 : 0.1) * room) - 0.02 * room, Math.min(Math.max(...late), high + (maximize ? 0.1 : 1) * room) + 0.02 * room];
 }
 
+function plain(name) {
+  return name.replace(/^.*[./]/, "");
+}
+
 function cellText(value) {
   return typeof value === "number" ? short(value, 5) : value === null || value === undefined ? "-" : String(value);
 }
@@ -174,7 +178,7 @@ class Members {
     }
     this.columns.forEach((column, k) => {
       this.parallel.append(drawn("line", { class: "axis", x1: x(k), x2: x(k), y1: top, y2: bottom }));
-      this.parallel.append(drawn("text", { x: x(k), y: 16, "text-anchor": "middle", class: "name" }, column.name.replace(/^.*[./]/, "")));
+      this.parallel.append(drawn("text", { x: x(k), y: 16, "text-anchor": "middle", class: "name" }, plain(column.name)));
       const cells = bins(column.values, this.places[k], 8, 1);
       const marks = cells.length > 1 ? cells.map(({ text, low }) => [text, low]) : [[cellText(column.values[this.places[k].indexOf(0)]), 0], [cellText(column.values[this.places[k].indexOf(1)]), 1]];
       for (const [text, place] of marks) if (text !== "-") this.parallel.append(drawn("text", { x: x(k) + 6, y: y(place) + 4 }, text));
@@ -239,7 +243,9 @@ class Members {
     svg.append(inside);
     for (const i of every) {
       const [steps, found] = members[i].curve;
-      this.line(inside, i, pathOf(steps, found, x, y, (v) => v !== null && (!this.log || v > 0)) + (steps.length === 1 ? "h4" : ""));
+      const visible = (v) => v !== null && (!this.log || v > 0);
+      this.line(inside, i, pathOf(steps, found, x, y, visible));
+      if (steps.length <= 12 && this.shown(i)) steps.forEach((step, j) => visible(found[j]) && inside.append(drawn("circle", { cx: x(step), cy: y(found[j]), r: 3, "data-member": i, style: `fill:${this.tint(i)}` })));
     }
   }
 
@@ -276,7 +282,7 @@ class Members {
       return element("td", {}, element("button", { type: "button", "data-cell": `${r},${c}`, style: `--share:${good[r * across.length + c].toFixed(3)}`, "aria-label": label, title: label, onclick: brush }, text));
     };
     this.heat.replaceChildren(
-      element("thead", {}, element("tr", {}, element("th", { scope: "col" }, `${this.columns[d].name} \\ ${this.columns[a].name}`), ...across.map(({ text }) => element("th", { scope: "col" }, text)))),
+      element("thead", {}, element("tr", {}, element("th", { scope: "col" }, `${plain(this.columns[d].name)} \\ ${plain(this.columns[a].name)}`), ...across.map(({ text }) => element("th", { scope: "col" }, text)))),
       element("tbody", {}, ...means.map((row, r) => element("tr", {}, element("th", { scope: "row" }, down[r].text), ...row.map((one, c) => cell(one, r, c))))),
     );
     if (focus) this.heat.querySelector(`[data-cell="${focus}"]`)?.focus();

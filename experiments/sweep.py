@@ -23,6 +23,7 @@ from pathlib import Path
 import tyro
 
 import jaxgen.launch.early  # noqa: F401 Ctrl-C while the rest is imported
+from jaxgen import page
 from jaxgen.errors import SettingError, check_at_least
 from jaxgen.launch import command_line, devices
 
@@ -95,6 +96,8 @@ def main() -> None:
         where = cluster.Cluster(settings.ray, settings.cpus_per_group, settings.gpus_per_group, settings.retries)
         outcomes = cluster.run_groups(chosen, planned, directory, where, print)
     print(*results.report(chosen, parsed, planned, outcomes, wanted, directory), sep="\n")
+    if chosen.settings.run.page:
+        page.of_sweep(directory, Terminal(False))
 
 
 if __name__ == "__main__":

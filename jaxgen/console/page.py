@@ -7,6 +7,7 @@ from typing import Any
 import tyro
 
 from jaxgen.errors import SettingError, UserError
+from jaxgen.page import NAME
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,8 @@ class Report:
     """The directory of a run, a sweep or a search, or several runs to compare."""
     to: Path | None = None
     """The file to write; default: page.html in the run directory, or here for a comparison."""
-    float16: bool = False
-    """Store the model's weights in two bytes each; otherwise only where the page would be too large."""
+    compact: bool = False
+    """Store the model's weights in 12 bits each; otherwise only where they are many and the change is not seen."""
     member: int = 0
     """With several seeds in the run: whose model."""
 
@@ -26,17 +27,17 @@ class Report:
         """Write the page."""
         if not self.paths:
             raise SettingError("name the directory of a run, a sweep or a search, or several runs to compare")
-        to = self.to or (self.paths[0] / "page.html" if len(self.paths) == 1 else Path("page.html"))
+        to = self.to or (self.paths[0] / NAME if len(self.paths) == 1 else Path(NAME))
         if to.is_dir():
             raise SettingError(f"to = {str(to)!r} is not allowed: a file such as page.html")
         try:
-            _write(self.paths, to, self.float16, self.member)
+            _write(self.paths, to, self.compact, self.member)
         except OSError as error:
             raise UserError(f"{to} cannot be written ({error.strerror or error})") from error
         print(f"{', '.join(map(str, self.paths))} in {to} ({to.stat().st_size / 1e6:.2f} MB)")
 
 
-def _write(paths: tuple[Path, ...], to: Path, float16: bool, member: int) -> None:
+def _write(paths: tuple[Path, ...], to: Path, compact: bool, member: int) -> None:
     from jaxgen.page import single, sweep
     from jaxgen.sweeps import record
 
@@ -47,9 +48,9 @@ def _write(paths: tuple[Path, ...], to: Path, float16: bool, member: int) -> Non
         several.write(dict(zip(short_names(paths), paths, strict=True)), to)
     elif record.is_one(paths[0]):
         first = next(iter(sorted(paths[0].glob("**/settings.json"))), None)
-        sweep.write(paths[0], to, preset=None if first is None else _preset(first.parent), float16=float16)
+        sweep.write(paths[0], to, preset=None if first is None else _preset(first.parent), compact=compact)
     else:
-        single.write(paths[0], to, preset=_preset(paths[0]), float16=float16, member=member)
+        single.write(paths[0], to, preset=_preset(paths[0]), compact=compact, member=member)
 
 
 def _preset(path: Path) -> dict[str, Any] | None:

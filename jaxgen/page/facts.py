@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from jaxgen.files import Json, read_json_list
+from jaxgen.proof import verdict
 from jaxgen.runs import directory, listing, metrics
 from jaxgen.runs import settings as settings_lib
 from jaxgen.runs.metrics import Row
@@ -92,6 +93,7 @@ def head(facts: Facts) -> dict[str, str]:
         "Processor": _processor(session),
         "Versions": ", ".join([*([f"Python {session['python']}"] if "python" in session else []), *versions]),
         "Code": (session.get("git_revision") or "")[:12],
+        "Verified": _verified(facts),
         "State": entry.state,
     }
     return {name: text for name, text in found.items() if text}
@@ -121,6 +123,19 @@ def number(value: listing.Number | None) -> str:
     if value.error is None:
         return f"{value.value:.4g}"
     return f"{value.value:.4g} ± {value.error:.2g} (mean and standard error of {value.members} members)"
+
+
+def _verified(facts: Facts) -> str:
+    """What `jaxgen verify` found when it was last run."""
+    found = verdict.recorded(facts.path)
+    if found is None:
+        return "not yet; jaxgen verify RUN makes parts of it again and compares them"
+    how = "bit for bit" if found.exact else "to rounding"
+    made = f"{found.made:,} of {found.steps:,} steps made again"
+    if not found.passed:
+        return f"NOT passed on {found.at[:10]}: {made}, and something differs (a record of jaxgen verify)"
+    since = f"; {facts.entry.step - found.steps:,} steps were trained since" if facts.entry.step > found.steps else ""
+    return f"passed on {found.at[:10]}: {made} and equal {how}{since} (a record of jaxgen verify, not a proof)"
 
 
 def _time(result: Json) -> str:

@@ -46,8 +46,10 @@ BEGINNINGS = {
     "heat_": "The objective at each pair of values, averaged over everything else.",
 }
 """Captions of figures that are named by the settings of a sweep."""
-LARGE = 60_000
-"""Bytes above which a figure is also tried with losses that one does not see."""
+COLORS = 64
+"""Colors of a figure without losses: axes, lines and gray images need no more."""
+LARGE = 20_000
+"""Bytes above which a figure is also tried with losses."""
 MIME = {".png": "image/png", ".gif": "image/gif", ".webp": "image/webp"}
 
 
@@ -81,10 +83,10 @@ def _figure(path: Path) -> Figure:
     with Image.open(io.BytesIO(data)) as image:
         width, height = image.size
         if kind == ".png":
-            image.load()
-            smaller = _webp(image.convert("RGB"), lossless=True)
+            plain = image.convert("RGB")
+            smaller = _webp(plain.quantize(COLORS, dither=Image.Dither.NONE).convert("RGB"), lossless=True)
             if min(len(data), len(smaller)) > LARGE:
-                smaller = min(smaller, _webp(image.convert("RGB"), lossless=False), key=len)
+                smaller = min(smaller, _webp(plain, lossless=False), key=len)
         else:
             smaller = _moving(image)
         if len(smaller) < len(data):
@@ -101,7 +103,7 @@ def caption(name: str) -> str:
 
 def _webp(image: Any, lossless: bool) -> bytes:
     file = io.BytesIO()
-    image.save(file, "WEBP", lossless=lossless, quality=90, method=4)
+    image.save(file, "WEBP", lossless=lossless, quality=100 if lossless else 80, method=6)
     return file.getvalue()
 
 
@@ -133,14 +135,11 @@ def atlas(images: np.ndarray, columns: int = 20) -> dict[str, Any]:
     sheet[:count] = images
     sheet = sheet.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
     sheet = sheet.reshape(rows * height, columns * width, channels)
-    file = io.BytesIO()
     if channels == 1:
-        Image.fromarray(sheet[..., 0]).save(file, "PNG", optimize=True)
-        kind = "image/png"
+        data = _webp(Image.fromarray(sheet[..., 0]).convert("RGB"), lossless=True)
     else:
-        Image.fromarray(sheet).save(file, "WEBP", quality=80, method=4)
-        kind = "image/webp"
-    return {"uri": uri(file.getvalue(), kind), "count": count, "columns": columns, "width": width, "height": height}
+        data = _webp(Image.fromarray(sheet), lossless=False)
+    return {"uri": uri(data, MIME[".webp"]), "count": count, "columns": columns, "width": width, "height": height}
 
 
 def html_of(figures: list[Figure]) -> str:

@@ -26,17 +26,17 @@ def write(
     to: Path,
     *,
     preset: Json | None = None,
-    float16: bool = False,
+    compact: bool = False,
     member: int = 0,
     dataset: Dataset | None = None,
 ) -> Path:
     """Write the page of the run directory `path`.
 
-    `preset` holds the settings that the run's are compared with. With `float16` weights are stored in two bytes each
-    even where the page would be small. `dataset` is given for a run whose data were arrays.
+    `preset` holds the settings that the run's are compared with. With `compact` weights are stored in 12 bits each
+    even where the page would be small or one would see it. `dataset` is given for a run whose data were arrays.
     """
     to.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(to, text(path, preset=preset, float16=float16, member=member, dataset=dataset))
+    write_atomically(to, text(path, preset=preset, compact=compact, member=member, dataset=dataset))
     return to
 
 
@@ -44,7 +44,7 @@ def text(
     path: Path,
     *,
     preset: Json | None = None,
-    float16: bool = False,
+    compact: bool = False,
     member: int = 0,
     dataset: Dataset | None = None,
     alone: Alone | None = None,
@@ -58,7 +58,7 @@ def text(
     model = None
     if run is not None:
         one = run if run.members is None else run.member(member)
-        model = models.of(one, dataset or _data(run), float16)
+        model = models.of(one, dataset or _data(run), compact)
     lines = facts.series(found)
     units = facts.units(found, None if run is None else run.steps_per_epoch)
     charts = [
@@ -79,7 +79,8 @@ def text(
         body.append(document.section("figures", "Figures", f'<div class="figures">{pictures.html_of(drawn)}</div>'))
     body += [_metrics(found), _settings(found, preset), "</main>", _foot(found)]
     scripts = () if model is None else ("model.js", "images.js", *model.scripts)
-    return document.document(title, body, data, scripts, "" if model is None else model.source)
+    source = None if model is None or model.source is None else (model.source, model.weights)
+    return document.document(title, body, data, scripts, source)
 
 
 def _loaded(path: Path) -> Run | None:

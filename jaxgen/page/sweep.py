@@ -18,18 +18,18 @@ WHAT = {"sweep": "member", "search": "trial"}
 UNIT = {"sweep": "steps", "search": "epochs"}
 
 
-def write(path: Path, to: Path, *, preset: Json | None = None, float16: bool = False) -> Path:
+def write(path: Path, to: Path, *, preset: Json | None = None, compact: bool = False) -> Path:
     """Write the page of the sweep or search in `path`."""
     to.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(to, text(path, preset=preset, float16=float16))
+    write_atomically(to, text(path, preset=preset, compact=compact))
     return to
 
 
-def text(path: Path, *, preset: Json | None = None, float16: bool = False) -> str:
-    """The page as text; `preset` and `float16` are for the page of the best member."""
+def text(path: Path, *, preset: Json | None = None, compact: bool = False) -> str:
+    """The page as text; `preset` and `compact` are for the page of the best member."""
     found = record_lib.read(path)
     name, what, best = path.resolve().name, WHAT[found.kind], found.best
-    inner = None if best is None else _page_of(found, best, preset, float16)
+    inner = None if best is None else _page_of(found, best, preset, compact)
     body = [
         f"<header>{document.top(name, f'{found.kind} of {found.experiment}')}",
         _best(found, best, inner is not None),
@@ -126,14 +126,14 @@ def _best(found: Record, best: Member | None, has_page: bool) -> str:
     return "\n".join(parts)
 
 
-def _page_of(found: Record, best: Member, preset: Json | None, float16: bool) -> str | None:
+def _page_of(found: Record, best: Member, preset: Json | None, compact: bool) -> str | None:
     """The best member's page; None, with a warning, if it cannot be made."""
     if best.path is None:
         return None
     alone = single.Alone(f"{found.path.resolve().name}, {WHAT[found.kind]} {best.number}", found.command_of(best))
     try:
         run_directory.read_record(best.path)
-        return single.text(best.path, preset=preset, float16=float16, member=best.place, alone=alone)
+        return single.text(best.path, preset=preset, compact=compact, member=best.place, alone=alone)
     except (UserError, OSError) as error:
         warn(f"the page shows the best {WHAT[found.kind]} without its model: {str(error).splitlines()[0]}")
         return None

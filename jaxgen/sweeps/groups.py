@@ -32,7 +32,7 @@ class Outcome(NamedTuple):
 def settings_of(experiment: Chosen, group: Group, directory: Path) -> Any:
     """The experiment's settings for the group."""
     settings = experiment.settings_with(group.static)
-    return fields.replace(settings, {"run.name": group.name, "run.root": directory})
+    return fields.replace(settings, {"run.name": group.name, "run.root": directory, "run.page": False})
 
 
 def run(

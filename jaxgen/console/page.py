@@ -19,7 +19,7 @@ class Report:
     to: Path | None = None
     """The file to write; default: page.html in the run directory, or here for a comparison."""
     compact: bool = False
-    """Store the model's weights in 12 bits each; otherwise only where they are many and the change is not seen."""
+    """Store the model's weights in at most 12 bits; otherwise only where they are many and the change is not seen."""
     member: int = 0
     """With several seeds in the run: whose model."""
 

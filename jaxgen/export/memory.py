@@ -11,10 +11,10 @@ from jaxgen.export.elementwise import is_float
 from jaxgen.export.loops import Lines
 from jaxgen.export.views import Buffer, View, row_major
 
-Precision = Literal["float32", "float16", "int12", "int8"]
-"""Of stored weights; int12, int8: matrices and kernels only, in steps of a 2047th or a 127th of the largest entry of
-their column."""
-LEVELS = {"int12": 2047, "int8": 127}
+Precision = Literal["float32", "float16", "int12", "int11", "int10", "int8"]
+"""Of stored weights; integers: matrices and kernels only, of int8 in steps of a 127th of the largest entry of their
+column. int11 and int10 take as much room as int12, but can be compressed."""
+LEVELS = {"int12": 2047, "int11": 1023, "int10": 511, "int8": 127}
 ALIGNMENT = 16
 _ARRAYS = {
     np.dtype(np.bool_): "Uint8Array",
@@ -81,8 +81,8 @@ class Memory:
                 data.append(np.ascontiguousarray(array).tobytes())
             elif is_weight and precision in LEVELS and array.ndim > 1:
                 steps, levels = quantized(array, precision)
-                data.append(steps.tobytes() + _packed(levels, precision))
-                part += [precision, steps.size]
+                data.append(_packed(steps, levels, precision))
+                part += ["int8" if precision == "int8" else "int12", steps.size]
             elif is_weight and precision == "float16":
                 data.append(np.ascontiguousarray(array).astype("<f2").tobytes())
                 part += ["float16"]
@@ -100,14 +100,17 @@ def quantized(array: np.ndarray, precision: Precision) -> tuple[np.ndarray, np.n
     return steps.astype("<f4"), levels.astype(np.int16)
 
 
-def _packed(levels: np.ndarray, precision: Precision) -> bytes:
-    """Levels of 8 bits; of 12 bits first the upper 8 of each, then the lower 4, two in a byte."""
+def _packed(steps: np.ndarray, levels: np.ndarray, precision: Precision) -> bytes:
+    """Steps, then levels: 8 bits each, or 12, first the upper 8 of them all, then the lower 4, two in a byte."""
     flat = levels.ravel()
     if precision == "int8":
-        return flat.astype(np.int8).tobytes()
+        return steps.tobytes() + flat.astype(np.int8).tobytes()
+    finer = 2048 // (LEVELS[precision] + 1)
+    flat = flat * finer
     low = np.zeros(flat.size + flat.size % 2, np.uint8)
     low[: flat.size] = flat & 15
-    return (flat >> 4).astype(np.int8).tobytes() + (low[::2] | low[1::2] << 4).tobytes()
+    both = (flat >> 4).astype(np.int8).tobytes() + (low[::2] | low[1::2] << 4).tobytes()
+    return (steps / np.float32(finer)).tobytes() + both
 
 
 def rounded(array: np.ndarray, precision: Precision) -> np.ndarray:

@@ -15,8 +15,8 @@ from jaxgen.page.models import Model
 from jaxgen.report.figures import COLORS
 from jaxgen.runs.run import Run
 
-POINTS = 2_000
-"""Test images in the plane."""
+POINTS, NUMBERS = 2_000, 20_000
+"""Test images in the plane, and numbers in all of their codes."""
 SPRITES, COLOR_SPRITES = 300, 120
 """Test images that are shown as such."""
 BATCH = 200
@@ -59,7 +59,8 @@ def _plane(run: Run, dataset: Any, latents: int, is_vae: bool) -> dict[str, Any]
     if dataset is None:
         limit = PRIOR if is_vae else 10.0
         return {"order": list(range(latents)), "ranges": [[-limit, limit]] * latents, "classes": [], "labels": []}
-    images, labels = dataset.test.images[:POINTS], np.asarray(dataset.test.labels[:POINTS])
+    points = min(POINTS, NUMBERS // latents)
+    images, labels = dataset.test.images[:points], np.asarray(dataset.test.labels[:points])
     if is_vae:
         posteriors = jax.jit(lambda p, x, k: evaluated.posteriors(p, x, k, run.config))
         means, kls = posteriors(run.weights, jnp.asarray(images), jax.random.key(0))

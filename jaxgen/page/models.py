@@ -14,7 +14,7 @@ from jaxgen.page import document
 from jaxgen.runs.run import Run
 
 LARGE = 1_000_000
-"""Bytes of weights above which they are stored in 12 bits each, if nothing that the page shows is changed by that."""
+"""Bytes of weights above which they are stored in 10 to 16 bits each, if that changes nothing that the page shows."""
 GRAY_LEVEL = 1 / 255
 SMALL_IMAGE = 32 * 32
 """Pixels up to which a model runs in the page's own thread."""
@@ -75,7 +75,7 @@ class Script(NamedTuple):
 def script(
     found: Mapping[str, Function], limits: Mapping[str, float], compact: bool, images: np.ndarray | None = None
 ) -> Script:
-    """The functions as a script; weights are stored in 12 bits each, else 16, if they are many or with `compact`.
+    """The functions as a script; weights are stored in 10 to 16 bits each if they are many or with `compact`.
 
     Not without `compact`, however, where an output would change by more than its function's limit: half of the last
     digit that the page prints, or a gray level. Functions of images are judged by `images`, those of a page's test set.
@@ -87,15 +87,17 @@ def script(
     for precision, bits in SMALLER.items():
         changes = {name: rounding_error(found[name], precision, images) for name in limits if name in found}
         seen = {name: change for name, change in changes.items() if change is not None}
-        if compact or all(change <= limits[name] for name, change in seen.items()):
+        if all(change <= limits[name] for name, change in seen.items()):
             said = ", ".join(f"of `{name}` by at most {change:.1e}" for name, change in seen.items())
             stored = f"Weights are stored in {bits} bits each, which changes outputs {said} over {DRAWS} inputs."
             return Script(*javascript.parts(programs, precision=precision), stored)
+    if compact:
+        return Script(*javascript.parts(programs, precision="int12"), "Weights are stored in 12 bits each.")
     return Script(source, weights, f"{SINGLE[:-1]}: 16 bits would be seen.")
 
 
 SINGLE = "Weights are stored in single precision."
-SMALLER: dict[javascript.Precision, int] = {"int12": 12, "float16": 16}
+SMALLER: dict[javascript.Precision, int] = {"int10": 10, "int11": 11, "int12": 12, "float16": 16}
 DRAWS = 32
 
 

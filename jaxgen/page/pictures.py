@@ -103,7 +103,7 @@ def caption(name: str) -> str:
 
 def _webp(image: Any, lossless: bool) -> bytes:
     file = io.BytesIO()
-    image.save(file, "WEBP", lossless=lossless, quality=100 if lossless else 80, method=6)
+    image.save(file, "WEBP", lossless=lossless, quality=75 if lossless else 65, method=5 if lossless else 4)
     return file.getvalue()
 
 

@@ -32,8 +32,8 @@ def write(
 ) -> Path:
     """Write the page of the run directory `path`.
 
-    `preset` holds the settings that the run's are compared with. With `compact` weights are stored in 12 bits each
-    even where the page would be small or one would see it. `dataset` is given for a run whose data were arrays.
+    `preset` holds the settings that the run's are compared with. With `compact` weights are stored in 10 to 12 bits
+    each even where the page would be small or one would see it. `dataset` is given for a run whose data were arrays.
     """
     to.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(to, text(path, preset=preset, compact=compact, member=member, dataset=dataset))

@@ -347,7 +347,9 @@ def test_functions_share_weights_by_name():
         javascript.write([programs[0], other])
 
 
-@pytest.mark.parametrize(("precision", "share"), [("float16", 1 / 2), ("int12", 3 / 8), ("int8", 1 / 4)])
+@pytest.mark.parametrize(
+    ("precision", "share"), [("float16", 1 / 2), ("int12", 3 / 8), ("int11", 3 / 8), ("int10", 3 / 8), ("int8", 1 / 4)]
+)
 def test_rounded_says_what_a_precision_does(precision, share):
     weights = {"kernel": floats(3, 3, 20, 16) * np.exp(floats(16)), "bias": floats(16), "zero": np.zeros((3, 3, 16, 4))}
     weights = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), weights)

@@ -158,7 +158,7 @@ def test_a_page_without_data_and_with_a_bad_state(runs, tmp_path, capsys):
 def test_weights_of_twelve_bits(runs):
     exact, small = (single.text(runs / "ae", dataset=images(), compact=one) for one in (False, True))
     assert len(small) < len(exact)
-    assert "12 bits each" in small
+    assert re.search("stored in 1[02] bits each", small)
     assert "single precision" in exact
 
 
@@ -169,11 +169,11 @@ def test_fewer_bits_are_chosen_only_where_they_are_not_seen(runs, monkeypatch):
     monkeypatch.setattr(models, "LARGE", 10)
     script = models.script(found, limits, False, pixels)
     said = re.fullmatch(
-        r"Weights are stored in 12 bits each, which changes outputs of `decode` by at most (\S+), of `encode` by at "
+        r"Weights are stored in (\d+) bits each, which changes outputs of `decode` by at most (\S+), of `encode` by at "
         r"most (\S+), of `terms` by at most (\S+) over 32 inputs\.",
         script.stored,
     )
-    rounded = javascript.rounded(found["encode"].weights, "int12")
+    rounded = javascript.rounded(found["encode"].weights, f"int{said[1]}")
     encode = found["encode"].call
     changes = [
         np.abs(np.asarray(a) - b).max()
@@ -184,13 +184,14 @@ def test_fewer_bits_are_chosen_only_where_they_are_not_seen(runs, monkeypatch):
             strict=True,
         )
     ]
-    assert float(said[2]) == pytest.approx(max(changes), rel=0.2)
+    assert float(said[3]) == pytest.approx(max(changes), rel=0.2)
     assert "`encode`" not in models.script(found, limits, False).stored  # no images to judge it by
-    tight = {**limits, "decode": float(said[1]) / 2}
-    half = models.script(found, tight, False, pixels)
-    assert "16 bits" in half.stored
-    assert len(script.weights) < len(half.weights) < len(models.script(found, {"decode": 0.0}, False).weights)
-    assert "16 bits would be seen" in models.script(found, {"decode": 0.0}, False).stored
+    tight = {**limits, "decode": float(said[2]) / 1.5}
+    finer = models.script(found, tight, False, pixels)
+    assert f"{int(said[1]) + 1} bits" in finer.stored
+    whole = models.script(found, {"decode": 0.0}, False)
+    assert "16 bits would be seen" in whole.stored
+    assert script.size < finer.size < whole.size
 
 
 def test_directions_are_those_that_change_images_most():
@@ -514,7 +515,7 @@ LIMITS = {
     ("ae_mnist", "chapter"): 2e6,
     ("conv_ae_mnist", "chapter"): 2e6,
     ("vae_mnist", "conv"): 2e6,
-    ("vae_mnist", "best"): 1.6e6,  # 784-500-20: with figures and codes, less than 2 MB
+    ("vae_mnist", "best"): 1.7e6,  # 784-500-20: with figures and codes, less than 2 MB
     ("iwae_mnist", "iwae"): 2e6,
     ("gan_mnist", "chapter"): 2e6,
     ("vae_flowers", "logistic"): 12e6,

@@ -44,7 +44,7 @@ function floats(base64) {
 async function inflated(id) {
   // The bytes that an element holds as base64 of their zlib stream.
   if (typeof DecompressionStream === "undefined") throw new Error("this browser is older than 2023 and cannot unpack the model");
-  const stream = new Blob([bytesOf(document.getElementById(id).textContent)]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const stream = new Response(bytesOf(document.getElementById(id).textContent)).body.pipeThrough(new DecompressionStream("deflate"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 

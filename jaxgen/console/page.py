@@ -7,6 +7,7 @@ from typing import Any
 import tyro
 
 from jaxgen.errors import SettingError, UserError
+from jaxgen.files import write_atomically
 from jaxgen.page import NAME
 
 
@@ -30,27 +31,31 @@ class Report:
         to = self.to or (self.paths[0] / NAME if len(self.paths) == 1 else Path(NAME))
         if to.is_dir():
             raise SettingError(f"to = {str(to)!r} is not allowed: a file such as page.html")
+        text = _text(self.paths, self.compact, self.member)
         try:
-            _write(self.paths, to, self.compact, self.member)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(to, text)
         except OSError as error:
             raise UserError(f"{to} cannot be written ({error.strerror or error})") from error
         print(f"{', '.join(map(str, self.paths))} in {to} ({to.stat().st_size / 1e6:.2f} MB)")
 
 
-def _write(paths: tuple[Path, ...], to: Path, compact: bool, member: int) -> None:
-    from jaxgen.page import single, sweep
+def _text(paths: tuple[Path, ...], compact: bool, member: int) -> str:
+    from jaxgen.page import several, single, sweep
     from jaxgen.sweeps import record
 
     if len(paths) > 1:
         from jaxgen.console.runs import short_names
-        from jaxgen.page import several
 
-        several.write(dict(zip(short_names(paths), paths, strict=True)), to)
-    elif record.is_one(paths[0]):
-        first = next(iter(sorted(paths[0].glob("**/settings.json"))), None)
-        sweep.write(paths[0], to, preset=None if first is None else _preset(first.parent), compact=compact)
-    else:
-        single.write(paths[0], to, preset=_preset(paths[0]), compact=compact, member=member)
+        for path in paths:
+            if record.is_one(path):
+                raise SettingError(f"{path} is a sweep or a search, which has a page of its own: compare runs")
+        return several.text(dict(zip(short_names(paths), paths, strict=True)))
+    (path,) = paths
+    if record.is_one(path):
+        first = next(iter(sorted(path.glob("**/settings.json"))), None)
+        return sweep.text(path, preset=None if first is None else _preset(first.parent), compact=compact)
+    return single.text(path, preset=_preset(path), compact=compact, member=member)
 
 
 def _preset(path: Path) -> dict[str, Any] | None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
-from jaxgen.files import Json, read_json_list
+from jaxgen.errors import UserError, warn
+from jaxgen.files import Json, interpreting, read_json_list
 from jaxgen.proof import verdict
 from jaxgen.runs import directory, listing, metrics
 from jaxgen.runs import settings as settings_lib
@@ -43,16 +44,29 @@ class Facts(NamedTuple):
 def read(path: Path) -> Facts:
     """The facts of the run in the directory `path`."""
     record = directory.read_record(path)
+    with interpreting(path / "settings.json"):
+        described(record["data"])
+        if not isinstance(record["algorithm"], str | None):
+            raise TypeError(f"algorithm is {record['algorithm']!r}")
     rows = metrics.read(path / "metrics.jsonl", lambda message: None)
     return Facts(
         path,
         record,
         listing.entry(path),
-        read_json_list(path / "sessions.json"),
+        _sessions(path / "sessions.json"),
         directory.read_result(path, lambda message: None) or {},
         rows,
         listing.last_values(rows),
     )
+
+
+def _sessions(path: Path) -> list[Json]:
+    """The sessions; none, with a warning, if they cannot be read, for the rest can be shown without."""
+    try:
+        return read_json_list(path)
+    except (UserError, OSError) as error:
+        warn(f"the page does not say on which machine it was trained: {error}")
+        return []
 
 
 def of_member(facts: Facts, place: int) -> Facts:

@@ -88,7 +88,7 @@ def script(
         changes = {name: rounding_error(found[name], precision, images) for name in limits if name in found}
         seen = {name: change for name, change in changes.items() if change is not None}
         if all(change <= limits[name] for name, change in seen.items()):
-            said = ", ".join(f"of `{name}` by at most {change:.1e}" for name, change in seen.items())
+            said = ", ".join(f"of {name} by at most {change:.1e}" for name, change in seen.items())
             stored = f"Weights are stored in {bits} bits each, which changes outputs {said} over {DRAWS} inputs."
             return Script(*javascript.parts(programs, precision=precision), stored)
     if compact:

@@ -14,6 +14,8 @@ from jaxgen.sweeps import fields, groups
 from jaxgen.sweeps.axes import Point
 
 SWEEP, SEARCH = "sweep.json", "search.json"
+KINDS = {"experiment": str, "command": str, "metric": str, "maximize": bool, "options": list}
+"""Types of a record's entries."""
 State = Literal["finished", "unfinished", "pruned", "diverged"]
 
 
@@ -77,6 +79,9 @@ def read(path: Path) -> Record:
     file = path / (SWEEP if (path / SWEEP).exists() else SEARCH)
     saved = read_json(file)
     with interpreting(file):
+        for name, kind in KINDS.items():
+            if name in saved and not isinstance(saved[name], kind):
+                raise TypeError(f"{name} is {saved[name]!r}")
         found = _sweep(path, saved) if file.name == SWEEP else _search(path, saved)
     if not any(one.curve for one in found.members):
         raise UserError(f"{path} has no value of {found.objective.metric} yet: wait for its first evaluation")

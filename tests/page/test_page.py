@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from PIL import Image
 from jaxgen.algorithms import autoencoder, dqn, gan, vae
 from jaxgen.contract import DataFacts
 from jaxgen.data.dataset import Dataset, Split
-from jaxgen.errors import SettingError
+from jaxgen.errors import SettingError, UserError
 from jaxgen.export import javascript
 from jaxgen.export.functions import Function
 from jaxgen.page import document, facts, models, noise, pictures, several, single
@@ -169,8 +170,8 @@ def test_fewer_bits_are_chosen_only_where_they_are_not_seen(runs, monkeypatch):
     monkeypatch.setattr(models, "LARGE", 10)
     script = models.script(found, limits, False, pixels)
     said = re.fullmatch(
-        r"Weights are stored in (\d+) bits each, which changes outputs of `decode` by at most (\S+), of `encode` by at "
-        r"most (\S+), of `terms` by at most (\S+) over 32 inputs\.",
+        r"Weights are stored in (\d+) bits each, which changes outputs of decode by at most (\S+), of encode by at "
+        r"most (\S+), of terms by at most (\S+) over 32 inputs\.",
         script.stored,
     )
     rounded = javascript.rounded(found["encode"].weights, f"int{said[1]}")
@@ -185,7 +186,7 @@ def test_fewer_bits_are_chosen_only_where_they_are_not_seen(runs, monkeypatch):
         )
     ]
     assert float(said[3]) == pytest.approx(max(changes), rel=0.2)
-    assert "`encode`" not in models.script(found, limits, False).stored  # no images to judge it by
+    assert "encode" not in models.script(found, limits, False).stored  # no images to judge it by
     tight = {**limits, "decode": float(said[2]) / 1.5}
     finer = models.script(found, tight, False, pixels)
     assert f"{int(said[1]) + 1} bits" in finer.stored
@@ -229,6 +230,37 @@ def test_text_cannot_leave_its_element():
     assert json.loads(document.embedded({"x": "</script>"})) == {"x": "</script>"}
     assert "&lt;b&gt;" in document.top("<b>", "")
     assert "&lt;b&gt;" in document.table(("a", "b"), [("<b>", "<b>")])
+
+
+def change(path, name, value):
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({key: one for key, one in record.items() if key != "sha256"} | {name: value}))
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "said"),
+    [
+        ("settings.json", lambda path: path.unlink(), "is not a run directory"),
+        ("settings.json", lambda path: path.write_text("{"), r"settings\.json is damaged"),
+        ("settings.json", lambda path: path.write_bytes(b"\xff" * 9), r"settings\.json is damaged"),
+        ("settings.json", lambda path: change(path, "algorithm", 7), r"settings\.json is damaged \(algorithm is 7\)"),
+        ("settings.json", lambda path: change(path, "data", {}), r"settings\.json is damaged"),
+        ("sessions.json", lambda path: path.write_text("{}"), None),
+        ("sessions.json", lambda path: path.unlink(), None),
+        ("metrics.jsonl", lambda path: path.write_bytes(b"\xff\n" * 9), None),
+        ("result.json", lambda path: path.write_text("[]"), None),
+    ],
+)
+def test_a_damaged_run_is_one_line_or_a_page_of_the_rest(runs, tmp_path, file, damage, said):
+    copy = tmp_path / "run"
+    shutil.copytree(runs / "vae", copy, ignore=shutil.ignore_patterns("checkpoints"))
+    damage(copy / file)
+    if said is None:
+        assert "The model cannot be shown at work" in single.text(copy)
+        return
+    with pytest.raises(UserError, match=said) as error:
+        single.text(copy)
+    assert "\n" not in str(error.value)
 
 
 def test_what_a_comparison_refuses(runs):

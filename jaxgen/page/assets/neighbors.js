@@ -28,7 +28,8 @@ class Neighbors {
     this.slots = Array.from({ length: 5 }, () => ({ canvas: picture("A training image"), text: element("span", { class: "note" }) }));
     const grid = element("div", { style: "display:grid;grid-template-columns:repeat(5,1fr);gap:6px" }, ...this.slots.map(({ canvas, text }) => element("div", {}, canvas, text)));
     const size = data.factor > 1 ? `, at 1/${data.factor} of their size` : "";
-    const note = `Of ${count} of the ${total} training images${size}, those with the smallest root mean square difference of pixels (0 to 1). Equal pictures would be copies.`;
+    const of = count === total ? `the ${total}` : `${count} of the ${total}`;
+    const note = `Of ${of} training images${size}, those with the smallest root mean square difference of pixels (0 to 1). Equal pictures would be copies.`;
     this.node = element("div", { class: "panel", id: "neighbors" }, element("h3", {}, "Nearest training images"), grid, element("p", { class: "note" }, note));
   }
 

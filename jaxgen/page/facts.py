@@ -140,7 +140,7 @@ def number(value: listing.Number | None) -> str:
 
 
 def _verified(facts: Facts) -> str:
-    """What `jaxgen verify` found when it was last run."""
+    """The finding of the last `jaxgen verify`."""
     found = verdict.recorded(facts.path)
     if found is None:
         return "not yet; jaxgen verify RUN makes parts of it again and compares them"

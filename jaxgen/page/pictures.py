@@ -95,7 +95,7 @@ def _figure(path: Path) -> Figure:
 
 
 def caption(name: str) -> str:
-    """What one sees in the figure of this name."""
+    """A sentence on the figure of this name."""
     title = name.replace("_", " ").capitalize()
     said = next((f"{title}. {text}" for start, text in BEGINNINGS.items() if name.startswith(start)), f"{title}.")
     return CAPTIONS.get(name, said)

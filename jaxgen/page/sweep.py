@@ -57,11 +57,17 @@ def data(found: Record) -> Json:
         "unit": UNIT[found.kind],
         "metric": found.objective.metric,
         "maximize": found.objective.maximize,
-        "axes": [{"name": n, "log": is_log([one.point.get(n) for one in found.members])} for n in found.axes],
+        "axes": [{"name": name, "log": _log(found, name)} for name in found.axes],
         "others": others,
         "best": None if best is None else best.number,
         "members": [_member(one, found.axes, others) for one in found.members],
     }
+
+
+def _log(found: Record, name: str) -> bool:
+    values = [one.point.get(name) for one in found.members]
+    positive = all(isinstance(one, int | float) and one > 0 for one in values)
+    return positive and found.logs.get(name, is_log(values))
 
 
 def _member(one: Member, axes: Sequence[str], others: Sequence[str]) -> Json:

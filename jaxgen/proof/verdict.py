@@ -109,7 +109,7 @@ class Verdict:
 
 
 class Verified(NamedTuple):
-    """What the last verification of a run found, if it is of the run as it is."""
+    """The finding of the last verification of a run."""
 
     passed: bool
     at: str

@@ -45,6 +45,8 @@ class Record(NamedTuple):
     experiment: str
     objective: Objective
     axes: tuple[str, ...]
+    logs: dict[str, bool]
+    """Whether an axis is spread over logarithms, for those of which that is recorded."""
     members: list[Member]
     command: str
     options: tuple[str, ...] | None
@@ -94,7 +96,20 @@ def _sweep(path: Path, saved: Json) -> Record:
     members.sort(key=lambda one: one.number)
     options = tuple(saved["options"]) if "options" in saved else None
     axes = tuple(dict.fromkeys(name for one in members for name in one.point))
-    return Record(path, "sweep", saved["experiment"], objective, axes, members, saved["command"], options)
+    return Record(
+        path, "sweep", saved["experiment"], objective, axes, _logs(saved["axes"]), members, saved["command"], options
+    )
+
+
+def _logs(axes: Sequence[str]) -> dict[str, bool]:
+    """From the axes as they were given: `lin:a:b:n`, `log:a:b:n` and the like; a list of values says nothing."""
+    found = {}
+    for text in axes:
+        name, _, values = text.partition("=")
+        kind, colon, _ = values.partition(":")
+        if colon:
+            found[name.strip().replace("-", "_")] = kind in ("log", "loguniform")
+    return found
 
 
 def _objective(path: Path, saved: Json) -> Objective:
@@ -142,7 +157,9 @@ def _search(path: Path, saved: Json) -> Record:
             batches.setdefault(trial.user_attrs[study.BATCH], []).append(trial.number)
     places = trials.places(path, batches)
     members = []
+    logs: dict[str, bool] = {}
     for trial in found:
+        logs |= study.logs(trial)
         folder, place = places.get(trial.number, (None, 0))
         state = states.get(trial.state.name, "unfinished")
         curve = [(epoch, value) for epoch, value in sorted(trial.intermediate_values.items())]
@@ -153,6 +170,5 @@ def _search(path: Path, saved: Json) -> Record:
         members.append(Member(trial.number, trial.params, state, value, others, curve, folder, place))
     axes = tuple(dict.fromkeys(name for one in members for name in one.point))
     objective = Objective(saved["metric"], saved["maximize"])
-    return Record(
-        path, "search", saved["experiment"], objective, axes, members, saved["command"], tuple(saved["options"])
-    )
+    options = tuple(saved["options"])
+    return Record(path, "search", saved["experiment"], objective, axes, logs, members, saved["command"], options)

@@ -15,6 +15,7 @@ from textwrap import shorten
 from typing import Any
 
 import optuna
+from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
@@ -207,6 +208,12 @@ def read(directory: Path) -> list[FrozenTrial]:
     with warnings.catch_warnings(), _replaying(directory / JOURNAL):
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return _begun(optuna.load_study(study_name=None, storage=JournalStorage(_backend(directory))))
+
+
+def logs(trial: FrozenTrial) -> dict[str, bool]:
+    """Whether each number of a trial was drawn by its logarithm."""
+    numbers = (FloatDistribution, IntDistribution)
+    return {name: one.log for name, one in trial.distributions.items() if isinstance(one, numbers)}
 
 
 def _backend(directory: Path) -> _Journal:

@@ -149,6 +149,17 @@ def test_the_page_loads_nothing_and_holds_the_best_ones_page(root, pages, name):
     assert data_of(pages[name])["best"] == best.number
 
 
+def test_axes_are_spread_as_recorded(pages):
+    spread = {name: {one["name"]: one["log"] for one in data_of(pages[name])["axes"]} for name in pages}
+    assert spread["sweep"] == {"hparams.learning_rate": True, "config.optimizer": False}
+    assert spread["search"] == {"hparams.learning_rate": True, "hparams.b1": False}
+    assert record._logs(["a-b=log:1:2:3", "c=lin:1:9:3", "d=1,2", "e=0:4", "f"]) == {
+        "a_b": True,
+        "c": False,
+        "e": False,
+    }
+
+
 @pytest.mark.parametrize(
     ("values", "log"),
     [
@@ -196,6 +207,7 @@ def test_cells_of_an_axis():
     assert [(one["text"], one["low"]) for one in few] == [("1", 0), ("2", 0.5), ("3", 1)]
     values = list(range(25))
     many = evaluate("members.js", "bins(x.values, x.values.map((v) => v / 24))", values=values, needs=["base.js"])
+    assert evaluate("members.js", "bins(['b', 'a'], [1, 0], 1).map((one) => one.text)") == ["a", "b"]
     assert [one["text"] for one in many] == ["0 to 4", "4 to 8", "8 to 12", "12 to 16", "16 to 20", "20 to 24"]
 
 

@@ -35,7 +35,7 @@ function bins(values, places, most = 12, few = 6) {
   // Cells of an axis, each a text and an interval of places: its values where they are few, else equal parts.
   const first = new Map();
   values.forEach((v, i) => places[i] !== null && first.set(places[i], v));
-  if (first.size <= most)
+  if (first.size <= most || values.some((v) => typeof v === "string"))
     return [...first].sort(([a], [b]) => a - b).map(([place, v]) => ({ text: typeof v === "number" ? short(v, 3) : String(v), low: place, high: place }));
   return Array.from({ length: few }, (_, k) => {
     const inside = [...first].filter(([p]) => p >= k / few && p <= (k + 1) / few).map(([, v]) => v);
@@ -84,6 +84,11 @@ class Members {
   shown(i) {
     const places = this.places.map((column) => column[i]);
     return within(places, this.brushes) && (!this.marked.size || this.marked.has(i));
+  }
+
+  few(grid, random) {
+    // How many values of an axis are shown one by one: a search draws them at random.
+    return this.data.what === "member" ? grid : random;
   }
 
   name(i) {
@@ -179,7 +184,7 @@ class Members {
     this.columns.forEach((column, k) => {
       this.parallel.append(drawn("line", { class: "axis", x1: x(k), x2: x(k), y1: top, y2: bottom }));
       this.parallel.append(drawn("text", { x: x(k), y: 16, "text-anchor": "middle", class: "name" }, plain(column.name)));
-      const cells = bins(column.values, this.places[k], 8, 1);
+      const cells = bins(column.values, this.places[k], k === last ? 1 : this.few(8, 3), 1);
       const marks = cells.length > 1 ? cells.map(({ text, low }) => [text, low]) : [[cellText(column.values[this.places[k].indexOf(0)]), 0], [cellText(column.values[this.places[k].indexOf(1)]), 1]];
       for (const [text, place] of marks) if (text !== "-") this.parallel.append(drawn("text", { x: x(k) + 6, y: y(place) + 4 }, text));
       this.parallel.append(this.handle(k, x(k), y, top, bottom));
@@ -263,7 +268,7 @@ class Members {
   fillHeat() {
     if (!this.heat) return;
     const focus = document.activeElement?.dataset?.cell, [a, d] = [Number(this.across.value), Number(this.down.value)], { members } = this.data;
-    const [across, down] = [a, d].map((k) => bins(this.columns[k].values, this.places[k]));
+    const [across, down] = [a, d].map((k) => bins(this.columns[k].values, this.places[k], this.few(12, 5)));
     const inside = (k, i, { low, high }) => this.places[k][i] !== null && this.places[k][i] >= low - 1e-9 && this.places[k][i] <= high + 1e-9;
     const means = down.map((row) => across.map((column) => {
       const found = members.flatMap((one, i) => (one.value !== null && this.shown(i) && inside(a, i, column) && inside(d, i, row) ? [one.value] : []));

@@ -100,8 +100,8 @@ def main() -> None:
     with Study(directory, chosen.name, axes, by.maximize, settings.pruner) as study:
         search.work(study, chosen, known, wanted, by, print, Terminal(chosen.settings.run.progress))
         print(*search.report(study, chosen, known, by), sep="\n")
-    if chosen.settings.run.page:
-        page.of_sweep(directory, Terminal(False))
+    if chosen.settings.run.page and page.of_sweep(directory, Terminal(False)):
+        print(f"its page is {directory / page.NAME}")
 
 
 if __name__ == "__main__":

@@ -96,8 +96,8 @@ def main() -> None:
         where = cluster.Cluster(settings.ray, settings.cpus_per_group, settings.gpus_per_group, settings.retries)
         outcomes = cluster.run_groups(chosen, planned, directory, where, print)
     print(*results.report(chosen, parsed, planned, outcomes, wanted, directory), sep="\n")
-    if chosen.settings.run.page:
-        page.of_sweep(directory, Terminal(False))
+    if chosen.settings.run.page and page.of_sweep(directory, Terminal(False)):
+        print(f"its page is {directory / page.NAME}")
 
 
 if __name__ == "__main__":

@@ -28,9 +28,12 @@ def at_end(run: "Run", preset: "Json") -> None:
     single.write(run.directory, run.directory / NAME, preset=preset, dataset=dataset)
 
 
-def of_sweep(directory: "Path", watcher: "Watcher") -> None:
-    """Write the page of a finished sweep or search into its directory; an error is a warning."""
+def of_sweep(directory: "Path", watcher: "Watcher") -> bool:
+    """Write the page of a finished sweep or search into its directory; returns whether that succeeded.
+
+    An error is a warning.
+    """
     from jaxgen.page import sweep
     from jaxgen.runs.session import attempted
 
-    attempted(lambda: sweep.write(directory, directory / NAME), f"{directory} has no page", watcher)
+    return attempted(lambda: sweep.write(directory, directory / NAME), f"{directory} has no page", watcher)

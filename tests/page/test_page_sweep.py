@@ -47,6 +47,22 @@ def data_of(page):
     return json.loads(re.search(r'id="data">(.*?)</script>', page.read_text())[1])["sweep"]
 
 
+def test_a_page_on_request(root, tmp_path, capsys, monkeypatch):
+    shutil.copytree(root / "sweep", tmp_path / "sweep")
+    ran(sweep_script, tmp_path, *GRID, "--run.name", "sweep", "--run.page")
+    assert f"its page is {tmp_path / 'sweep' / 'page.html'}" in capsys.readouterr().out
+    assert data_of(tmp_path / "sweep" / "page.html")["best"] == record.read(root / "sweep").best.number
+
+    def fail(*args):
+        raise OSError("no ink")
+
+    monkeypatch.setattr(sweep, "write", fail)
+    ran(sweep_script, tmp_path, *GRID, "--run.name", "sweep", "--run.page")
+    found = capsys.readouterr()
+    assert "its page is" not in found.out
+    assert f"warning: {tmp_path / 'sweep'} has no page (OSError: no ink)" in found.err
+
+
 def test_the_record_of_a_sweep(root):
     found = record.read(root / "sweep")
     assert found.kind == "sweep"

@@ -9,7 +9,7 @@ The number is a test loss; seconds are of training, on two cores.
 from dataclasses import replace
 
 import jaxgen.launch.early  # noqa: F401 Ctrl-C while the rest is imported
-from jaxgen import report
+from jaxgen import page, report
 from jaxgen.algorithms import autoencoder
 from jaxgen.data import DataSettings
 from jaxgen.experiment import Experiment
@@ -32,6 +32,7 @@ EXPERIMENT = Experiment(
     autoencoder,
     {"chapter": CHAPTER, "quick": QUICK},
     figures=report.autoencoder.draw,
+    page=page.at_end,
     pictures=("reconstructions.png",),
 )
 

@@ -15,7 +15,7 @@ With several cores and seeds, the seeds are spread over the cores. See the READM
 from dataclasses import replace
 
 import jaxgen.launch.early  # noqa: F401 Ctrl-C while the rest is imported
-from jaxgen import report
+from jaxgen import page, report
 from jaxgen.algorithms import dqn
 from jaxgen.experiment import Experiment
 from jaxgen.runs.settings import RunSettings, Settings
@@ -73,6 +73,7 @@ EXPERIMENT = Experiment(
     dqn,
     {"solve": SOLVE, "chapter": CHAPTER, "quick": QUICK},
     figures=report.dqn.draw,
+    page=page.at_end,
     summarize=report.dqn.summarize,
     describe=report.dqn.describe,
     pictures=("pole.gif", "returns.png"),

@@ -12,7 +12,7 @@ See the README for losses and training time.
 from dataclasses import replace
 
 import jaxgen.launch.early  # noqa: F401 Ctrl-C while the rest is imported
-from jaxgen import report
+from jaxgen import page, report
 from jaxgen.algorithms import gan
 from jaxgen.data import DataSettings
 from jaxgen.experiment import Experiment
@@ -64,6 +64,7 @@ EXPERIMENT = Experiment(
     gan,
     {"chapter": CHAPTER, "better": BETTER, "quick": QUICK},
     figures=report.gan.draw,
+    page=page.at_end,
     summarize=report.gan.summarize,
     describe=report.gan.describe,
     pictures=("training.gif", "samples.png"),

@@ -17,7 +17,7 @@ A schedule of length 0, the default, spans the run. With --config.samples 1, thi
 from dataclasses import replace
 
 import jaxgen.launch.early  # noqa: F401 Ctrl-C while the rest is imported
-from jaxgen import report
+from jaxgen import page, report
 from jaxgen.algorithms import vae
 from jaxgen.data import DataSettings
 from jaxgen.experiment import Experiment
@@ -49,7 +49,9 @@ PRESETS = {
     ),
     "paper": replace(IWAE, config=replace(IWAE.config, schedule="stages"), run=replace(IWAE.run, epochs=3280)),
 }
-EXPERIMENT = Experiment("iwae_mnist", vae, PRESETS, figures=report.vae.draw, pictures=("samples.png",))
+EXPERIMENT = Experiment(
+    "iwae_mnist", vae, PRESETS, figures=report.vae.draw, page=page.at_end, pictures=("samples.png",)
+)
 
 
 if __name__ == "__main__":

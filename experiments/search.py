@@ -23,6 +23,7 @@ from typing import Literal
 import tyro
 
 import jaxgen.launch.early  # noqa: F401 Ctrl-C while the rest is imported
+from jaxgen import page
 from jaxgen.errors import SettingError, UserError, check_at_least
 from jaxgen.launch import command_line, devices
 from jaxgen.runs import directory as run_directory
@@ -99,6 +100,8 @@ def main() -> None:
     with Study(directory, chosen.name, axes, by.maximize, settings.pruner) as study:
         search.work(study, chosen, known, wanted, by, print, Terminal(chosen.settings.run.progress))
         print(*search.report(study, chosen, known, by), sep="\n")
+    if chosen.settings.run.page and page.of_sweep(directory, Terminal(False)):
+        print(f"its page is {directory / page.NAME}")
 
 
 if __name__ == "__main__":

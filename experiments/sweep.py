@@ -23,6 +23,7 @@ from pathlib import Path
 import tyro
 
 import jaxgen.launch.early  # noqa: F401 Ctrl-C while the rest is imported
+from jaxgen import page
 from jaxgen.errors import SettingError, check_at_least
 from jaxgen.launch import command_line, devices
 
@@ -69,7 +70,7 @@ def main() -> None:
     if not settings.axis:
         raise SettingError("give at least one --axis, as --axis hparams.learning_rate=log:1e-4:1e-2:16")
     from jaxgen.launch.terminal import Terminal
-    from jaxgen.sweeps import api, axes, experiment, fields, groups, plan, results
+    from jaxgen.sweeps import api, axes, experiment, fields, groups, plan, results, table
 
     chosen = experiment.load(experiment.find(settings.experiment, Path(__file__).parent), args)
     known = fields.hints(chosen.settings)
@@ -80,9 +81,9 @@ def main() -> None:
     print(plan.describe(parsed, planned))
     if settings.dry_run:
         return
-    directory = groups.open_directory(
-        chosen, planned, {"command": shlex.join(["python", *sys.argv]), "axes": list(settings.axis)}
-    )
+    command = shlex.join(["python", *sys.argv])
+    record = {"command": command, "options": table.options(chosen), "axes": list(settings.axis)}
+    directory = groups.open_directory(chosen, planned, wanted, record)
 
     def began(group: plan.Group) -> None:
         print(f"{group.name} of {len(planned)}: {len(group.members)} members", flush=True)
@@ -95,6 +96,8 @@ def main() -> None:
         where = cluster.Cluster(settings.ray, settings.cpus_per_group, settings.gpus_per_group, settings.retries)
         outcomes = cluster.run_groups(chosen, planned, directory, where, print)
     print(*results.report(chosen, parsed, planned, outcomes, wanted, directory), sep="\n")
+    if chosen.settings.run.page and page.of_sweep(directory, Terminal(False)):
+        print(f"its page is {directory / page.NAME}")
 
 
 if __name__ == "__main__":

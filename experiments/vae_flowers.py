@@ -21,7 +21,7 @@ README for expected numbers.
 from dataclasses import replace
 
 import jaxgen.launch.early  # noqa: F401 Ctrl-C while the rest is imported
-from jaxgen import report
+from jaxgen import page, report
 from jaxgen.algorithms import vae
 from jaxgen.data import DataSettings
 from jaxgen.experiment import Experiment
@@ -53,7 +53,9 @@ PRESETS = {
     "chapter": CHAPTER,
     "chapter-effective": replace(CHAPTER, hparams=replace(CHAPTER.hparams, beta=3 * 0.0004)),
 }
-EXPERIMENT = Experiment("vae_flowers", vae, PRESETS, figures=report.vae.draw, pictures=("reconstructions.png",))
+EXPERIMENT = Experiment(
+    "vae_flowers", vae, PRESETS, figures=report.vae.draw, page=page.at_end, pictures=("reconstructions.png",)
+)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ See the README for expected numbers.
 from dataclasses import replace
 
 import jaxgen.launch.early  # noqa: F401 Ctrl-C while the rest is imported
-from jaxgen import report
+from jaxgen import page, report
 from jaxgen.algorithms import vae
 from jaxgen.data import DataSettings
 from jaxgen.experiment import Experiment
@@ -59,7 +59,9 @@ PRESETS = {
         DataSettings("digits"),
     ),
 }
-EXPERIMENT = Experiment("vae_mnist", vae, PRESETS, figures=report.vae.draw, pictures=("manifold.png", "samples.png"))
+EXPERIMENT = Experiment(
+    "vae_mnist", vae, PRESETS, figures=report.vae.draw, page=page.at_end, pictures=("manifold.png", "samples.png")
+)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,16 @@ from typing_extensions import TypeVar
 
 from jaxgen.contract import Algorithm
 from jaxgen.errors import SettingError, check_choice
+from jaxgen.files import Json
+from jaxgen.runs.run import Run
 from jaxgen.runs.session import Draw
 from jaxgen.runs.settings import Settings
 
 C = TypeVar("C", default=Any)
 H = TypeVar("H", default=Any)
 
+WritePage = Callable[[Run, Json], object]
+"""(run, its preset's settings) -> page.html in the run's directory."""
 Describe = Callable[[dict[str, Any]], str]
 """A human-readable summary of a finished run's result."""
 
@@ -31,6 +35,8 @@ class Experiment(Generic[C, H]):
     """Presets by name; the first is the default."""
     figures: Draw | None = None
     """Function that draws a run's figures."""
+    page: WritePage | None = None
+    """Function that writes a finished run's page."""
     summarize: Callable[..., dict[str, Any]] | None = None
     """(snapshot, result) -> extra entries for a finished run's result."""
     describe: Describe | None = None

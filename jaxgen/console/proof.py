@@ -9,7 +9,7 @@ from typing import Any
 
 import tyro
 
-from jaxgen.errors import SettingError
+from jaxgen.errors import SettingError, warn
 
 
 def _say(line: str) -> None:
@@ -52,7 +52,10 @@ def _summarize(path: Path) -> Callable[..., dict[str, Any]] | None:
 
 @dataclass(frozen=True)
 class Verify:
-    """Parts of a run made again and compared with its record, bit for bit; exit code 1 if anything differs."""
+    """Parts of a run made again and compared with its record, bit for bit; exit code 1 if anything differs.
+
+    What was found is recorded in the run directory, for its page.
+    """
 
     path: tyro.conf.Positional[Path]
     """The run directory."""
@@ -73,6 +76,10 @@ class Verify:
         summarize = _summarize(self.path) if self.all else None
         found = verify(self.path, self.segments, self.all, self.seed, summarize=summarize, say=_say)
         _show(found, self.json)
+        try:
+            found.write_record()
+        except OSError as error:  # a run may lie where one can only read
+            warn(f"{self.path} gets no record of this verification ({error.strerror or error})")
         if not found.passed:
             sys.exit(1)
 

@@ -8,6 +8,7 @@ alone is computed once, when the script is loaded; elementwise chains are one lo
 computations are done in float32. Random numbers are inputs.
 """
 
+import base64
 import json
 from collections.abc import Sequence
 from importlib import resources
@@ -30,34 +31,50 @@ def write(
 ) -> str:
     """A script that defines `name`, with a function for each program.
 
-    Programs share weights of the same name, which must be equal. A weight takes 5.3 bytes, 2.7 with `precision` float16
-    and 1.3 with int8; compute the difference that this makes with `rounded`. `simd` adds a kilobyte of WebAssembly,
-    used where it is supported, which multiplies matrices several times faster. Raises `UserError` for what cannot be
-    translated.
+    Programs share weights of the same name, which must be equal. A weight takes 5.3 bytes, 2.7 with `precision`
+    float16, 2 with int12, which is about as exact, and 1.3 with int8; compute the difference that this makes with
+    `rounded`. `simd` adds a kilobyte of WebAssembly, used where it is supported, which multiplies matrices several
+    times faster. Raises `UserError` for what cannot be translated.
     """
+    source, weights = parts(programs, precision=precision, simd=simd)
+    lines = [
+        f'var {name} = {source}({_DECODE}("{base64.b64encode(weights).decode()}"));',
+        f'if (typeof module !== "undefined" && module.exports) module.exports = {name};',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+_DECODE = """(function (text) {
+const binary = atob(text), bytes = new Uint8Array(binary.length);
+for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
+return bytes;
+})"""
+
+
+def parts(programs: Sequence[Program], *, precision: Precision = "float32", simd: bool = True) -> tuple[str, bytes]:
+    """A JavaScript function that makes the model of its weights, and these: a page may store them in its own way."""
     memory = Memory()
     functions = [Function(memory, program, f"f{number}") for number, program in enumerate(programs)]
     bodies = [line for function in functions for line in function.write()]
     scratch = memory.buffer(memory.scratch, np.float32, constant=False)
     places, total = memory.planned()
-    data, parts = memory.data(places, precision)
+    weights, stored = memory.data(places, precision)
     exported = ", ".join(f"{json.dumps(function.program.name)}: {function.name}" for function in functions)
     described = json.dumps({function.program.name: function.description() for function in functions})
     lines = [
-        f"var {name} = (function () {{",
+        "(function (weights) {",
         '"use strict";',
         resources.files(__package__).joinpath("kernels.js").read_text(encoding="utf-8"),
         *(wasm.javascript(total) if simd else ["const fast = null;", f"const memory = new ArrayBuffer({total});"]),
         *_arrays(memory, places),
         f"const scratch = {scratch.name};",
-        f'unpack("{data}", memory, {json.dumps(parts)});',
+        f"unpack(weights, memory, {json.dumps(stored)});",
         *memory.prepared,
         *bodies,
         f"return {{ {exported}, functions: {described}, simd: fast !== null }};",
-        "})();",
-        f'if (typeof module !== "undefined" && module.exports) module.exports = {name};',
+        "})",
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines), weights
 
 
 def _arrays(memory: Memory, places: dict[str, int]) -> Lines:

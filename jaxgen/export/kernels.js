@@ -1,19 +1,19 @@
 // Arrays lie in one block of memory, each a typed array over its part of it. Matrices are row-major and contiguous.
 
-function unpack(base64, memory, parts) {
-  // Copy stored arrays to their places; parts: [place, entries, type, how, columns], in the order of the data. int8: a
-  // step for each column, then entries in steps.
-  const text = atob(base64), bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+function unpack(bytes, memory, parts) {
+  // Copy stored arrays to their places; parts: [place, entries, type, how, columns], in the order of the data. int8 and
+  // int12: a step for each column, then entries in steps; of int12 the upper eight bits, then the lower four.
   let from = 0;
   const next = (size) => bytes.subarray(from, (from += size));
   for (const [place, count, type, how, columns] of parts) {
     if (how === "float16") widen(next(2 * count), memory, place, count);
-    else if (how === "int8") {
+    else if (how === "int8" || how === "int12") {
       const steps = new Float32Array(next(4 * columns).slice().buffer), part = next(count);
-      const to = new Float32Array(memory, place, count);
-      for (let i = 0; i < count; i += columns)
-        for (let j = 0; j < columns; j++) to[i + j] = ((part[i + j] << 24) >> 24) * steps[j];
+      const low = how === "int12" ? next((count + 1) >> 1) : null, to = new Float32Array(memory, place, count);
+      for (let i = 0; i < count; i++) {
+        const high = (part[i] << 24) >> 24;
+        to[i] = (low === null ? high : 16 * high + ((low[i >> 1] >> (4 * (i & 1))) & 15)) * steps[i % columns];
+      }
     } else {
       const size = count * (type.includes("8") ? 1 : type.includes("16") ? 2 : 4);
       new Uint8Array(memory, place, size).set(next(size));

@@ -1,6 +1,5 @@
 """The block of memory that a script's arrays lie in: buffers, and those of them that are filled from stored numbers."""
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,8 +11,10 @@ from jaxgen.export.elementwise import is_float
 from jaxgen.export.loops import Lines
 from jaxgen.export.views import Buffer, View, row_major
 
-Precision = Literal["float32", "float16", "int8"]
-"""Of stored weights; int8: matrices and kernels only, in steps of a 127th of the largest entry of their column."""
+Precision = Literal["float32", "float16", "int12", "int11", "int10", "int8"]
+"""Of stored weights; integers: matrices and kernels only, of int8 in steps of a 127th of the largest entry of their
+column. int11 and int10 take as much room as int12, but can be compressed."""
+LEVELS = {"int12": 2047, "int11": 1023, "int10": 511, "int8": 127}
 ALIGNMENT = 16
 _ARRAYS = {
     np.dtype(np.bool_): "Uint8Array",
@@ -71,39 +72,52 @@ class Memory:
             total += -(-buffer.size * array_type(buffer.dtype)[1] // ALIGNMENT) * ALIGNMENT
         return places, total
 
-    def data(self, places: Mapping[str, int], precision: Precision) -> tuple[str, list[list[Any]]]:
-        """Stored arrays as base64, and for each: place, entries, and how they are stored, for kernels.js."""
+    def data(self, places: Mapping[str, int], precision: Precision) -> tuple[bytes, list[list[Any]]]:
+        """Stored arrays one after the other, and for each: place, entries, and how they are stored, for kernels.js."""
         data, parts = [], []
         for buffer, array, is_weight in self.stored.values():
             part = [places[buffer.name], array.size, array_type(buffer.dtype)[0]]
             if not is_float(buffer.dtype):
                 data.append(np.ascontiguousarray(array).tobytes())
-            elif is_weight and precision == "int8" and array.ndim > 1:
-                steps, levels = quantized(array)
-                data.append(steps.tobytes() + levels.tobytes())
-                part += ["int8", steps.size]
+            elif is_weight and precision in LEVELS and array.ndim > 1:
+                steps, levels = quantized(array, precision)
+                data.append(_packed(steps, levels, precision))
+                part += ["int8" if precision == "int8" else "int12", steps.size]
             elif is_weight and precision == "float16":
                 data.append(np.ascontiguousarray(array).astype("<f2").tobytes())
                 part += ["float16"]
             else:
                 data.append(np.ascontiguousarray(array).astype("<f4").tobytes())
             parts.append(part)
-        return base64.b64encode(b"".join(data)).decode(), parts
+        return b"".join(data), parts
 
 
-def quantized(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The step of each column (the last axis), and the entries in steps, int8."""
+def quantized(array: np.ndarray, precision: Precision) -> tuple[np.ndarray, np.ndarray]:
+    """The step of each column (the last axis), and the entries in steps."""
     columns = array.astype(np.float32).reshape(-1, array.shape[-1])
-    steps = np.abs(columns).max(axis=0) / np.float32(127)
+    steps = np.abs(columns).max(axis=0) / np.float32(LEVELS[precision])
     levels = np.round(columns / np.where(steps == 0, np.float32(1), steps))
-    return steps.astype("<f4"), levels.astype(np.int8)
+    return steps.astype("<f4"), levels.astype(np.int16)
+
+
+def _packed(steps: np.ndarray, levels: np.ndarray, precision: Precision) -> bytes:
+    """Steps, then levels: 8 bits each, or 12, first the upper 8 of them all, then the lower 4, two in a byte."""
+    flat = levels.ravel()
+    if precision == "int8":
+        return steps.tobytes() + flat.astype(np.int8).tobytes()
+    finer = 2048 // (LEVELS[precision] + 1)
+    flat = flat * finer
+    low = np.zeros(flat.size + flat.size % 2, np.uint8)
+    low[: flat.size] = flat & 15
+    both = (flat >> 4).astype(np.int8).tobytes() + (low[::2] | low[1::2] << 4).tobytes()
+    return (steps / np.float32(finer)).tobytes() + both
 
 
 def rounded(array: np.ndarray, precision: Precision) -> np.ndarray:
     """A weight as it is stored."""
-    if not is_float(array.dtype) or precision == "float32" or (precision == "int8" and array.ndim < 2):
+    if not is_float(array.dtype) or precision == "float32" or (precision in LEVELS and array.ndim < 2):
         return array
     if precision == "float16":
         return array.astype(np.float16).astype(array.dtype)
-    steps, levels = quantized(array)
+    steps, levels = quantized(array, precision)
     return (levels.astype(np.float32) * steps).astype(array.dtype).reshape(array.shape)

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 from jaxgen.doctor import quick
 from jaxgen.engine import hosts, parallel
+from jaxgen.errors import refuse
 from jaxgen.experiment import Experiment
 from jaxgen.launch import command_line, devices, processes
 from jaxgen.launch.terminal import Terminal
 from jaxgen.runs import progress
 from jaxgen.runs.directory import read_result
-from jaxgen.runs.fit import Task, execute
+from jaxgen.runs.fit import Task, WritePage, execute
 from jaxgen.runs.run import Run
-from jaxgen.runs.settings import Settings, validate
+from jaxgen.runs.settings import Settings, of_run, validate
 
 
 def main(experiment: Experiment, description: str | None, args: Sequence[str] | None = None) -> None:
@@ -23,6 +24,8 @@ def main(experiment: Experiment, description: str | None, args: Sequence[str] | 
         settings = experiment.parse(sys.argv[1:] if args is None else args, description)
         run = settings.run
         validate(run)  # before processes meet and devices are made
+        if run.page and experiment.page is None:
+            refuse("run.page", True, f"False, for {experiment.name} has no page of its own: use jaxgen report")
         if run.devices > 1:
             parallel.check_config(experiment.algorithm, settings.config, run.devices)
         processes.start(run)
@@ -42,6 +45,7 @@ def train(experiment: Experiment, settings: Settings) -> Run:
         experiment.algorithm,
         settings,
         draw=experiment.figures,
+        page=_page(experiment, settings),
         summarize=experiment.summarize,
         watcher=Terminal(settings.run.progress and first),
     )
@@ -53,6 +57,12 @@ def train(experiment: Experiment, settings: Settings) -> Run:
     if run.signal is not None:
         sys.exit(128 + run.signal)
     return run
+
+
+def _page(experiment: Experiment, settings: Settings) -> WritePage | None:
+    """Writes a run's page, with the settings that differ from its preset marked."""
+    write, preset = experiment.page, of_run(experiment.settings(settings.preset))
+    return None if write is None else lambda run: write(run, preset)
 
 
 def show(experiment: Experiment, run: Run) -> None:
@@ -74,3 +84,6 @@ def show(experiment: Experiment, run: Run) -> None:
     figures = run.directory / "figures"
     drawn = [figures / name for name in experiment.pictures if (figures / name).exists()]
     print(f"figures in {figures}" + (f"; look at {drawn[0]}" if drawn else ""))
+    page = run.directory / "page.html"
+    if run._task.settings.run.page and page.exists():
+        print(f"its page is {page}")

@@ -15,23 +15,26 @@ from jaxgen.page.models import Model
 from jaxgen.report.figures import COLORS
 from jaxgen.runs.run import Run
 
-POINTS = 2_000
-"""Test images in the plane."""
+POINTS, NUMBERS = 2_000, 20_000
+"""Test images in the plane, and numbers in all of their codes."""
 SPRITES, COLOR_SPRITES = 300, 120
 """Test images that are shown as such."""
 BATCH = 200
+LIMITS = {"decode": models.GRAY_LEVEL, "encode": 0.005, "terms": 0.05}
+"""Changes of outputs that do not change what is shown: a pixel, codes with two decimals, nats with one."""
 PRIOR = 3.2
 """Half the range of a latent under a standard normal prior."""
 
 
-def of(run: Run, dataset: Any, float16: bool) -> Model:
+def of(run: Run, dataset: Any, compact: bool) -> Model:
     """The live part of the run's page."""
     is_vae = contract.name_of(run.algorithm) == vae.__name__
     shape = tuple(run.config.image_shape)
     found, worker = models.functions_of(run), shape[0] * shape[1] > models.SMALL_IMAGE
     drawable = shape[-1] == 1 and not worker
     kept = {name: one for name, one in found.items() if name == "decode" or drawable}
-    source, stored = models.script(kept, "decode", float16)
+    images = None if dataset is None else np.asarray(dataset.test.images[: models.DRAWS])
+    source, weights, stored = models.script(kept, LIMITS, compact, images)
     latents = found["decode"].inputs["codes"].shape[1]
     data = {
         "kind": "codes",
@@ -45,8 +48,10 @@ def of(run: Run, dataset: Any, float16: bool) -> Model:
     }
     lead = "Drag the point: the decoder draws what lies there."
     lead += " Draw a digit of your own and see its code and its reconstruction." if drawable else ""
-    notes = (models.where(worker, "An image"), stored)
-    return Model(source, data, ("codes.js",), lead, notes)
+    notes: tuple[str, ...] = (models.where(worker, "An image"), stored)
+    if not drawable:
+        notes += ("Test images were encoded when it was written; large ones or those in color are not drawn by hand.",)
+    return Model(source, weights, data, ("codes.js",), lead, notes)
 
 
 def _plane(run: Run, dataset: Any, latents: int, is_vae: bool) -> dict[str, Any]:
@@ -54,7 +59,8 @@ def _plane(run: Run, dataset: Any, latents: int, is_vae: bool) -> dict[str, Any]
     if dataset is None:
         limit = PRIOR if is_vae else 10.0
         return {"order": list(range(latents)), "ranges": [[-limit, limit]] * latents, "classes": [], "labels": []}
-    images, labels = dataset.test.images[:POINTS], np.asarray(dataset.test.labels[:POINTS])
+    points = min(POINTS, NUMBERS // latents)
+    images, labels = dataset.test.images[:points], np.asarray(dataset.test.labels[:points])
     if is_vae:
         posteriors = jax.jit(lambda p, x, k: evaluated.posteriors(p, x, k, run.config))
         means, kls = posteriors(run.weights, jnp.asarray(images), jax.random.key(0))
@@ -64,9 +70,11 @@ def _plane(run: Run, dataset: Any, latents: int, is_vae: bool) -> dict[str, Any]
         parts = [np.asarray(run.encode(images[i : i + BATCH])) for i in range(0, len(labels), BATCH)]
         codes = np.concatenate(parts)
         carried, information = codes.var(axis=0), None
+    step = float(np.abs(codes).max()) / 32_767 or 1.0
     count = min(len(labels), SPRITES if images.shape[-1] == 1 else COLOR_SPRITES)
     return {
-        "codes": base64.b64encode(codes.astype("<f4").tobytes()).decode(),
+        "codes": base64.b64encode(np.round(codes / step).astype("<i2").tobytes()).decode(),
+        "step": step,
         "labels": labels.tolist(),
         "classes": list(dataset.class_names),
         "order": np.argsort(-carried).tolist(),

@@ -1,7 +1,9 @@
 """The file: text, style, scripts and data in one; its policy forbids the browser to load anything."""
 
+import base64
 import html
 import json
+import zlib
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from typing import Any
@@ -18,12 +20,19 @@ def asset(name: str) -> str:
     return resources.files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
 
 
-def document(title: str, body: Iterable[str], data: Any, scripts: Sequence[str] = (), model: str = "") -> str:
-    """A whole page; `model` is the script of the model, run by `model.js` where it is wanted."""
+def document(
+    title: str,
+    body: Iterable[str],
+    data: Any,
+    scripts: Sequence[str] = (),
+    model: tuple[str, bytes] | None = None,
+) -> str:
+    """A whole page; `model` is the script that makes the model, and its weights, for `model.js`."""
     code = "\n".join(asset(name) for name in (*BASE, *scripts, "start.js"))
     stored = [f'<script type="application/json" id="data">{embedded(data)}</script>']
-    if model:
-        stored.append(f'<script type="text/plain" id="model">{model}</script>')
+    if model is not None:
+        stored.append(f'<script type="text/plain" id="model">{model[0]}</script>')
+        stored.append(f'<script type="text/plain" id="weights">{deflated(model[1])}</script>')
     parts = [
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
@@ -40,6 +49,11 @@ def document(title: str, body: Iterable[str], data: Any, scripts: Sequence[str] 
 def embedded(data: Any) -> str:
     """JSON that cannot end the element it stands in."""
     return json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def deflated(data: bytes) -> str:
+    """Bytes as base64 of their zlib stream, which browsers undo by themselves."""
+    return base64.b64encode(zlib.compress(data, 9)).decode()
 
 
 def top(title: str, subtitle: str) -> str:

@@ -1,11 +1,14 @@
 """The facts of a run directory that its page shows, as text and JSON values; needs neither data nor model."""
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
-from jaxgen.files import Json, read_json_list
+from jaxgen.errors import UserError, warn
+from jaxgen.files import Json, interpreting, read_json_list
+from jaxgen.proof import verdict
 from jaxgen.runs import directory, listing, metrics
 from jaxgen.runs import settings as settings_lib
 from jaxgen.runs.metrics import Row
@@ -41,16 +44,48 @@ class Facts(NamedTuple):
 def read(path: Path) -> Facts:
     """The facts of the run in the directory `path`."""
     record = directory.read_record(path)
+    with interpreting(path / "settings.json"):
+        described(record["data"])
+        if not isinstance(record["algorithm"], str | None):
+            raise TypeError(f"algorithm is {record['algorithm']!r}")
     rows = metrics.read(path / "metrics.jsonl", lambda message: None)
     return Facts(
         path,
         record,
         listing.entry(path),
-        read_json_list(path / "sessions.json"),
+        _sessions(path / "sessions.json"),
         directory.read_result(path, lambda message: None) or {},
         rows,
         listing.last_values(rows),
     )
+
+
+def _sessions(path: Path) -> list[Json]:
+    """The sessions; none, with a warning, if they cannot be read, for the rest can be shown without."""
+    try:
+        return read_json_list(path)
+    except (UserError, OSError) as error:
+        warn(f"the page does not say on which machine it was trained: {error}")
+        return []
+
+
+def of_member(facts: Facts, place: int) -> Facts:
+    """The same of one of its members, as if it had been trained alone."""
+    members = facts.record["members"]
+    hparams = dict(facts.record["settings"]["hparams"])
+    for name, values in members["hparams"].items():
+        *outer, last = name.split(".")
+        inner = hparams
+        for part in outer:
+            inner[part] = inner = dict(inner[part])
+        inner[last] = short(values[place])
+    run = {**facts.record["settings"]["run"], "seed": members["seeds"][place]}
+    settings = {**facts.record["settings"], "hparams": hparams, "run": run}
+    record = {name: value for name, value in facts.record.items() if name != "members"} | {"settings": settings}
+    rows = [{k: v[place] if isinstance(v, list) else v for k, v in row.items()} for row in facts.rows]
+    values = listing.last_values(rows)
+    value = values.get(facts.entry.objective) if facts.entry.objective else None
+    return facts._replace(record=record, rows=rows, values=values, entry=facts.entry._replace(value=value))
 
 
 def head(facts: Facts) -> dict[str, str]:
@@ -72,6 +107,7 @@ def head(facts: Facts) -> dict[str, str]:
         "Processor": _processor(session),
         "Versions": ", ".join([*([f"Python {session['python']}"] if "python" in session else []), *versions]),
         "Code": (session.get("git_revision") or "")[:12],
+        "Verified": _verified(facts),
         "State": entry.state,
     }
     return {name: text for name, text in found.items() if text}
@@ -103,6 +139,19 @@ def number(value: listing.Number | None) -> str:
     return f"{value.value:.4g} ± {value.error:.2g} (mean and standard error of {value.members} members)"
 
 
+def _verified(facts: Facts) -> str:
+    """The finding of the last `jaxgen verify`."""
+    found = verdict.recorded(facts.path)
+    if found is None:
+        return "not yet; jaxgen verify RUN makes parts of it again and compares them"
+    how = "bit for bit" if found.exact else "to rounding"
+    made = f"{found.made:,} of {found.steps:,} steps made again"
+    if not found.passed:
+        return f"NOT passed on {found.at[:10]}: {made}, and something differs (a record of jaxgen verify)"
+    since = f"; {facts.entry.step - found.steps:,} steps were trained since" if facts.entry.step > found.steps else ""
+    return f"passed on {found.at[:10]}: {made} and equal {how}{since} (a record of jaxgen verify, not a proof)"
+
+
 def _time(result: Json) -> str:
     if not result:
         return ""
@@ -119,14 +168,16 @@ def _processor(session: Json) -> str:
 
 
 def command(facts: Facts) -> str:
-    """The first session's command, without the places of its machine."""
-    if not facts.sessions:
-        return ""
+    """The first session's command."""
+    return (facts.sessions[0].get("command") or "") if facts.sessions else ""
+
+
+def public(command: str) -> str:
+    """A command without the places of its machine."""
     try:
-        words = shlex.split(facts.sessions[0].get("command") or "")
+        return shlex.join(_public(shlex.split(command)))
     except ValueError:
         return ""
-    return shlex.join(_public(words))
 
 
 def _public(words: Sequence[str]) -> list[str]:
@@ -180,8 +231,8 @@ def series(facts: Facts) -> dict[str, Json]:
             one = listing.number_of(value)
             line = found.setdefault(name, {"steps": [], "values": [], "errors": [], "members": 1})
             line["steps"].append(row["step"])
-            line["values"].append(None if one is None else _short(one.value))
-            line["errors"].append(None if one is None or one.error is None else _short(one.error))
+            line["values"].append(None if one is None else short(one.value))
+            line["errors"].append(None if one is None or one.error is None else short(one.error))
             line["members"] = max(line["members"], 1 if one is None else one.members)
     for line in found.values():
         if not any(line["errors"]):
@@ -189,8 +240,9 @@ def series(facts: Facts) -> dict[str, Json]:
     return found
 
 
-def _short(value: float) -> float:
-    return float(f"{value:.6g}")
+def short(value: float | None) -> float | None:
+    """A number with the digits that a page needs."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")
 
 
 def charts(found: Mapping[str, Any], first: str | None) -> list[tuple[str, list[str]]]:

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.export.functions import Function
-from jaxgen.page import models, pictures
+from jaxgen.files import Json
+from jaxgen.page import models, neighbors, pictures
 from jaxgen.page.models import Model
 from jaxgen.runs.run import Run
 
@@ -18,28 +19,33 @@ PROBES, LARGE_PROBES = 2_048, 256
 BATCH = 64
 LARGEST_SCRIPT = 10_000_000
 """Characters above which the discriminator is left out, and then the generator too."""
+LIMITS = {"generate": models.GRAY_LEVEL, "discriminate": 0.005}
+"""Changes of outputs that do not change what is shown: a pixel, logits with two decimals."""
 SAMPLES, POSITIONS = 5, np.linspace(-3, 3, 9)
 """Images computed in advance in place of a generator that is too large."""
 
 
-def of(run: Run, dataset: Any, float16: bool) -> Model:
+def of(run: Run, dataset: Any, compact: bool) -> Model:
     """The live part of the run's page."""
     shape = tuple(run.config.image_shape)
     worker = shape[0] * shape[1] > models.SMALL_IMAGE
     found = models.functions_of(run)
-    source, stored = models.script(found, "generate", float16)
-    judged = len(source) <= LARGEST_SCRIPT
+    images = None if dataset is None else np.asarray(dataset.test.images[: models.DRAWS])
+    script = models.script(found, LIMITS, compact, images)
+    judged, stored = script.size <= LARGEST_SCRIPT, script.stored
     if not judged:
-        stored = f"The discriminator is left out, with it the page would have {len(source) / 1e6:.0f} MB."
-        source, how = models.script({"generate": found["generate"]}, "generate", float16)
-        stored = f"{how} {stored}"
-    large = len(source) > LARGEST_SCRIPT
+        stored = f"The discriminator is left out, with it the page would have {script.size / 1e6:.0f} MB."
+        script = models.script({"generate": found["generate"]}, LIMITS, compact)
+        stored = f"{script.stored} {stored}"
+    large = script.size > LARGEST_SCRIPT
     directions, shares = principal_directions(found["generate"], LARGE_PROBES if worker else PROBES)
+    near = neighbors.of(dataset)
     names = [] if dataset is None else list(dataset.class_names)
     if large:
-        return _precomputed(run, found["generate"], directions, shares, names, len(source))
+        return _precomputed(run, found["generate"], directions, shares, names, script.size, near)
     data = {
         "kind": "noise",
+        "neighbors": near,
         "shape": shape,
         "size": run.config.noise_size,
         "classes": _names(names, run.config.classes, run.config.classes),
@@ -52,7 +58,7 @@ def of(run: Run, dataset: Any, float16: bool) -> Model:
     }
     lead = "Move the noise along the directions that change images most, or let it walk."
     notes = (models.where(worker, "An image"), stored)
-    return Model(source, data, ("noise.js",), lead, notes)
+    return Model(script.source, script.weights, data, ("neighbors.js", "noise.js"), lead, notes)
 
 
 def _names(known: list[str], classes: int, count: int) -> list[str]:
@@ -62,7 +68,13 @@ def _names(known: list[str], classes: int, count: int) -> list[str]:
 
 
 def _precomputed(
-    run: Run, generate: Function, directions: np.ndarray, shares: np.ndarray, names: list[str], size: int
+    run: Run,
+    generate: Function,
+    directions: np.ndarray,
+    shares: np.ndarray,
+    names: list[str],
+    size: int,
+    near: Json | None,
 ) -> Model:
     """Images along each direction from a few samples, for a generator that would make the page too large."""
     count, positions = len(directions), len(POSITIONS)
@@ -81,6 +93,8 @@ def _precomputed(
     pixels = np.clip(np.round(255 * np.concatenate(images)[: len(noise)]), 0, 255).astype(np.uint8)
     data = {
         "kind": "sprites",
+        "shape": tuple(run.config.image_shape),
+        "neighbors": near,
         "sheet": pictures.atlas(pixels),
         "samples": SAMPLES,
         "directions": count,
@@ -92,7 +106,7 @@ def _precomputed(
     note = (
         f"These images were computed when the page was written: with the generator it would have {size / 1e6:.0f} MB."
     )
-    return Model("", data, ("sprites.js",), lead, (note,))
+    return Model(None, b"", data, ("neighbors.js", "sprites.js"), lead, (note,))
 
 
 def principal_directions(generate: Function, probes: int) -> tuple[np.ndarray, np.ndarray]:

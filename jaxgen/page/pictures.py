@@ -33,10 +33,23 @@ CAPTIONS = {
     "returns": "Return of an episode as training goes on; 500 is the most that CartPole gives.",
     "values": "Action values over angle and angular velocity of the pole. On the black line both actions are equal.",
     "scores": "Length of each episode of training.",
+    "history": "The objective of each trial in their order, and the best so far.",
+    "importance": "The part of the objective's variance that each setting explains (fANOVA).",
+    "parallel_coordinate": "Each trial as a line through its settings.",
+    "slices": "The objective against each setting.",
+    "intermediate_values": "The objective of each trial as training goes on.",
     "pole": "An episode of the trained policy, in real time.",
 }
-LARGE = 60_000
-"""Bytes above which a figure is also tried with losses that one does not see."""
+BEGINNINGS = {
+    "along_": "The last objective of each member against this setting, and the mean at each of its values.",
+    "curves_": "The objective as training goes on, colored by this setting.",
+    "heat_": "The objective at each pair of values, averaged over everything else.",
+}
+"""Captions of figures that are named by the settings of a sweep."""
+COLORS = 64
+"""Colors of a figure without losses: axes, lines and gray images need no more."""
+LARGE = 20_000
+"""Bytes above which a figure is also tried with losses."""
 MIME = {".png": "image/png", ".gif": "image/gif", ".webp": "image/webp"}
 
 
@@ -70,23 +83,27 @@ def _figure(path: Path) -> Figure:
     with Image.open(io.BytesIO(data)) as image:
         width, height = image.size
         if kind == ".png":
-            image.load()
-            smaller = _webp(image.convert("RGB"), lossless=True)
+            plain = image.convert("RGB")
+            smaller = _webp(plain.quantize(COLORS, dither=Image.Dither.NONE).convert("RGB"), lossless=True)
             if min(len(data), len(smaller)) > LARGE:
-                smaller = min(smaller, _webp(image.convert("RGB"), lossless=False), key=len)
+                smaller = min(smaller, _webp(plain, lossless=False), key=len)
         else:
             smaller = _moving(image)
         if len(smaller) < len(data):
             data, kind = smaller, ".webp"
-    title = path.stem.replace("_", " ")
-    return Figure(
-        path.stem, CAPTIONS.get(path.stem, title.capitalize() + "."), uri(data, MIME[kind]), width, height, moves
-    )
+    return Figure(path.stem, caption(path.stem), uri(data, MIME[kind]), width, height, moves)
+
+
+def caption(name: str) -> str:
+    """A sentence on the figure of this name."""
+    title = name.replace("_", " ").capitalize()
+    said = next((f"{title}. {text}" for start, text in BEGINNINGS.items() if name.startswith(start)), f"{title}.")
+    return CAPTIONS.get(name, said)
 
 
 def _webp(image: Any, lossless: bool) -> bytes:
     file = io.BytesIO()
-    image.save(file, "WEBP", lossless=lossless, quality=90, method=4)
+    image.save(file, "WEBP", lossless=lossless, quality=75 if lossless else 65, method=5 if lossless else 4)
     return file.getvalue()
 
 
@@ -118,14 +135,11 @@ def atlas(images: np.ndarray, columns: int = 20) -> dict[str, Any]:
     sheet[:count] = images
     sheet = sheet.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
     sheet = sheet.reshape(rows * height, columns * width, channels)
-    file = io.BytesIO()
     if channels == 1:
-        Image.fromarray(sheet[..., 0]).save(file, "PNG", optimize=True)
-        kind = "image/png"
+        data = _webp(Image.fromarray(sheet[..., 0]).convert("RGB"), lossless=True)
     else:
-        Image.fromarray(sheet).save(file, "WEBP", quality=80, method=4)
-        kind = "image/webp"
-    return {"uri": uri(file.getvalue(), kind), "count": count, "columns": columns, "width": width, "height": height}
+        data = _webp(Image.fromarray(sheet), lossless=False)
+    return {"uri": uri(data, MIME[".webp"]), "count": count, "columns": columns, "width": width, "height": height}
 
 
 def html_of(figures: list[Figure]) -> str:

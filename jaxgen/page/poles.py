@@ -12,7 +12,7 @@ GRID = 33
 """States along each side of the phase plane."""
 
 
-def of(run: Run, dataset: Any, float16: bool) -> Model | None:
+def of(run: Run, dataset: Any, compact: bool) -> Model | None:
     """The live part of the run's page; None but for CartPole."""
     if run.config.environment != "CartPole-v1":
         return None
@@ -21,12 +21,13 @@ def of(run: Run, dataset: Any, float16: bool) -> Model | None:
         plain.trace("values", one.call, one.weights, one.inputs),
         plain.trace("plane", many.call, many.weights, many.inputs),
     ]
-    precision: javascript.Precision = "float16" if float16 else "float32"
-    source = javascript.write(programs, precision=precision)
+    source, weights = javascript.parts(programs, precision="int12" if compact else "float32")
     lead = "The net balances the pole. Push the cart with the arrow keys, take over, change gravity or the pole."
-    stored = f"Weights are stored in {'half' if float16 else 'single'} precision."
+    stored = "Weights are stored in 12 bits each." if compact else models.SINGLE
     notes = (models.where(False, "An action"), stored)
-    return Model(source, {"kind": "pole", "worker": False, **physics()}, ("cartpole.js", "pole.js"), lead, notes)
+    return Model(
+        source, weights, {"kind": "pole", "worker": False, **physics()}, ("cartpole.js", "pole.js"), lead, notes
+    )
 
 
 def physics() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import html
 from pathlib import Path
+from typing import NamedTuple
 
 from jaxgen.data.dataset import Dataset
 from jaxgen.errors import UserError, warn
@@ -12,22 +13,30 @@ from jaxgen.runs.load import load
 from jaxgen.runs.run import Run
 
 
+class Alone(NamedTuple):
+    """A member of several, shown as a run of its own."""
+
+    title: str
+    command: str | None
+    """Trains it alone, if that is known."""
+
+
 def write(
     path: Path,
     to: Path,
     *,
     preset: Json | None = None,
-    float16: bool = False,
+    compact: bool = False,
     member: int = 0,
     dataset: Dataset | None = None,
 ) -> Path:
     """Write the page of the run directory `path`.
 
-    `preset` holds the settings that the run's are compared with. With `float16` weights are stored in two bytes each
-    even where the page would be small. `dataset` is given for a run whose data were arrays.
+    `preset` holds the settings that the run's are compared with. With `compact` weights are stored in 10 to 12 bits
+    each even where the page would be small or one would see it. `dataset` is given for a run whose data were arrays.
     """
     to.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(to, text(path, preset=preset, float16=float16, member=member, dataset=dataset))
+    write_atomically(to, text(path, preset=preset, compact=compact, member=member, dataset=dataset))
     return to
 
 
@@ -35,17 +44,21 @@ def text(
     path: Path,
     *,
     preset: Json | None = None,
-    float16: bool = False,
+    compact: bool = False,
     member: int = 0,
     dataset: Dataset | None = None,
+    alone: Alone | None = None,
 ) -> str:
-    """The page as text."""
+    """The page as text; with `alone`, that of its member `member` without the others."""
     found = facts.read(path)
+    if alone is not None:
+        found = facts.of_member(found, member)
+    title, command = (found.name, facts.command(found)) if alone is None else (alone.title, alone.command or "")
     run = _loaded(path)
     model = None
     if run is not None:
         one = run if run.members is None else run.member(member)
-        model = models.of(one, dataset or _data(run), float16)
+        model = models.of(one, dataset or _data(run), compact)
     lines = facts.series(found)
     units = facts.units(found, None if run is None else run.steps_per_epoch)
     charts = [
@@ -53,14 +66,21 @@ def text(
         for title, names in facts.charts(lines, found.entry.objective)
     ]
     data = {"charts": charts, "units": list(units), "model": None if model is None else model.data}
-    body = ["<header>", _head(found), "</header>", "<main>", *_alive(found, model, member)]
+    body = [
+        "<header>",
+        _head(found, title, facts.public(command)),
+        "</header>",
+        "<main>",
+        *_alive(found, model, member),
+    ]
     body.append(document.section("curves", "Curves", '<div id="curves"></div>', note=_band(found)))
     drawn = pictures.figures(path / "figures")
     if drawn:
         body.append(document.section("figures", "Figures", f'<div class="figures">{pictures.html_of(drawn)}</div>'))
     body += [_metrics(found), _settings(found, preset), "</main>", _foot(found)]
     scripts = () if model is None else ("model.js", "images.js", *model.scripts)
-    return document.document(found.name, body, data, scripts, "" if model is None else model.source)
+    source = None if model is None or model.source is None else (model.source, model.weights)
+    return document.document(title, body, data, scripts, source)
 
 
 def _loaded(path: Path) -> Run | None:
@@ -82,9 +102,9 @@ def _data(run: Run) -> Dataset | None:
         return None
 
 
-def _head(found: Facts) -> str:
+def _head(found: Facts, title: str, command: str) -> str:
     entry = found.entry
-    parts = [document.top(found.name, found.record["experiment"])]
+    parts = [document.top(title, found.record["experiment"])]
     if entry.value is not None:
         better = "higher is better" if _maximized(found) else "lower is better"
         parts.append(
@@ -97,7 +117,6 @@ def _head(found: Facts) -> str:
     if entry.value is not None:
         del shown["Objective"]
     parts.append(document.definitions(shown))
-    command = facts.command(found)
     if command:
         parts += ["<p>To repeat it:</p>", document.copied(command)]
     return "\n".join(parts)
@@ -114,9 +133,9 @@ def _alive(found: Facts, model: "models.Model | None", member: int) -> list[str]
     if model is None:
         why = "The model cannot be shown at work: its state cannot be read, or pages do not know its algorithm or task."
         return [document.section("model", "The model", f'<p class="soft">{why}</p>')]
-    seed = f" Of {len(found.seeds)} members this is the one with seed {found.seeds[member]}."
-    notes = " ".join(html.escape(note) for note in model.notes)
-    said = f'<p class="note">{notes}{html.escape(seed) if len(found.seeds) > 1 else ""}</p>'
+    many = len(found.seeds)
+    seed = f" Of {many} members this is the one with seed {found.seeds[member]}." if many > 1 else ""
+    said = f'<p class="note">{html.escape(" ".join(model.notes) + seed)}</p>'
     return [
         document.section("model", "The model, alive", '<div id="alive" class="alive"></div>', said, note=model.lead)
     ]

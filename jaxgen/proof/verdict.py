@@ -1,11 +1,17 @@
 """The result of `verify`, for people and for programs."""
 
+import hashlib
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxgen.files import Json
+from jaxgen.errors import UserError
+from jaxgen.files import Json, interpreting, read_json, write_json
 from jaxgen.proof.comparison import ABSOLUTE, RELATIVE, shortened
+
+RECORD = "verification-record.json"
+"""File in a run directory that says what its last verification found. It is a record; the proof is to do it again."""
 
 
 class Stretch(NamedTuple):
@@ -82,3 +88,46 @@ class Verdict:
         stretches = [{**one._asdict(), "differences": list(one.differences)} for one in self.stretches]
         lists = {"stretches": stretches, "problems": list(self.problems), "notes": list(self.notes)}
         return {"passed": self.passed, **asdict(self), "path": str(self.path), **lists}
+
+    def write_record(self) -> Path:
+        """Write what was found into the run directory."""
+        made = sum(stretch.last - stretch.first for stretch in self.stretches)
+        record = {
+            "note": "what jaxgen verify found, not a proof: run it again to check",
+            "passed": self.passed,
+            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "steps": self.steps,
+            "beginning": self.beginning,
+            "steps_made_again": made,
+            "exact": self.exact,
+            "everything": self.every,
+            "seed": self.seed,
+            "settings_sha256": self.settings_sha256,
+        }
+        write_json(self.path / RECORD, record)
+        return self.path / RECORD
+
+
+class Verified(NamedTuple):
+    """The finding of the last verification of a run."""
+
+    passed: bool
+    at: str
+    steps: int
+    made: int
+    exact: bool
+
+
+def recorded(path: Path) -> Verified | None:
+    """The record in the run directory `path`; None without one, with a damaged one, or of other settings."""
+    try:
+        found = read_json(path / RECORD)
+        with interpreting(path / RECORD):
+            if found["settings_sha256"] != hashlib.sha256((path / "settings.json").read_bytes()).hexdigest():
+                return None
+            return Verified(
+                bool(found["passed"]), str(found["at"]), int(found["steps"]), int(found["steps_made_again"]),
+                bool(found["exact"]),
+            )  # fmt: skip
+    except (UserError, OSError):
+        return None

@@ -6,6 +6,7 @@ sessions.json      for each process that worked on it: command, versions, revisi
 metrics.jsonl      one row per logging interval and per evaluation
 checkpoints/       orbax; figures/; tensorboard/ on request
 result.json        written last; marks the run as finished
+page.html, verification-record.json     on request: the run's page, and what its last verification found
 """
 
 import dataclasses

@@ -31,6 +31,8 @@ from jaxgen.runs.session import Draw, Job, OnEvaluation, Outcome, Session, Watch
 from jaxgen.runs.settings import RunSettings, Settings
 from jaxgen.runs.snapshot import Snapshot
 
+WritePage = Callable[[Run], object]
+"""Writes a finished run's page into its directory."""
 Summarize = Callable[[Snapshot, Json], Json]
 """(snapshot, result) -> extra entries for the result."""
 
@@ -47,6 +49,8 @@ class Task:
     members: Members | None = None
     """Several runs in one program, derived from `settings.hparams`."""
     draw: Draw | None = None
+    page: WritePage | None = None
+    """Called at the end if the settings ask for a page."""
     summarize: Summarize | None = None
     on_evaluation: OnEvaluation | None = None
     watcher: Watcher = dataclasses.field(default_factory=Watcher)
@@ -78,6 +82,14 @@ def check(task: Task) -> None:
 
 def execute(task: Task) -> Run:
     """Start a run, resume it, or load it if it is finished."""
+    run = _executed(task)
+    write = task.page if task.settings.run.page and hosts.is_first() and run.status != "stopped" else None
+    if write is not None:
+        session_lib.attempted(lambda: write(run), f"{run.directory} has no page", task.watcher)
+    return run
+
+
+def _executed(task: Task) -> Run:
     check(task)
     algorithm, settings, run = task.algorithm, task.settings, task.settings.run
     mesh = parallel.mesh(run.devices) if task.members is None and run.seeds == 1 else None
@@ -289,6 +301,8 @@ def fit(
     for one in hparams if isinstance(hparams, list) else []:
         settings_lib.check_numbers("hparams", one)
         algorithm.validate(one, config)
+    if options.get("page"):
+        refuse("page", True, "False here, where no experiment writes it: use jaxgen report")
     members = _members(seed, hparams)
     place = Path(directory) if directory is not None else None
     run = RunSettings(

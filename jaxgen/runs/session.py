@@ -328,12 +328,21 @@ class Session:
 
 def drawn(draw: Draw, snapshot: Snapshot, watcher: Watcher) -> bool:
     """Draw a run's figures and return whether that succeeded: an error is a warning, for it must not cost the run."""
-    try:
+
+    def all_of_them() -> None:
         snapshot.directory.mkdir(parents=True, exist_ok=True)
         draw(snapshot)
+
+    return attempted(all_of_them, f"figures in {snapshot.directory} are incomplete", watcher)
+
+
+def attempted(work: Callable[[], object], failure: str, watcher: Watcher) -> bool:
+    """Do what must not cost the run: an error is a warning. Returns whether it succeeded."""
+    try:
+        work()
     except Exception as error:  # Matplotlib, Pillow and the disk raise nearly anything
         reason = (str(error).splitlines() or [""])[0][:200]
-        watcher.warned(f"warning: figures in {snapshot.directory} are incomplete ({type(error).__name__}: {reason})")
+        watcher.warned(f"warning: {failure} ({type(error).__name__}: {reason})")
         return False
     return True
 

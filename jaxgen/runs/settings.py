@@ -69,6 +69,8 @@ class RunSettings:
     """Steps per call of the compiled loop; 0: about one second's worth. Does not affect results."""
     tensorboard: bool = free(False)
     """Also write TensorBoard event files."""
+    page: bool = free(False)
+    """At the end, write page.html into the run directory: curves, figures and the model at work (jaxgen report)."""
     progress: bool = free(True)
     """Show a progress bar (in a terminal)."""
 

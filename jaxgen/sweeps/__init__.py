@@ -4,6 +4,7 @@ api            `sweep` from Python                  axes, fields     settings by
 experiment     an experiment found by its name      plan, groups     points as multi-member programs
 probe          memory of a member                   objective        the metric used to compare runs
 table          results, one row per member          results          the report of a finished sweep
-record         a directory's plan or settings, written once
+claim          a directory's plan or settings, written once
+record         a sweep or search read from its directory
 study, space, trials, search     Optuna's study, in batches of members        cluster     Ray
 """

@@ -111,7 +111,7 @@ def sweep(
     place = Path(directory) if directory is not None else Path(tempfile.mkdtemp(prefix="jaxgen-sweep-"))
     run = {"run.root": place.parent, "run.name": place.name}
     chosen = chosen._replace(settings=fields.replace(chosen.settings, run))
-    opened = groups.open_directory(chosen, planned, {"command": "jaxgen.sweep", "axes": sorted(axes)})
+    opened = groups.open_directory(chosen, planned, by, {"command": "jaxgen.sweep", "axes": sorted(axes)})
     outcomes = groups.run_all(chosen, planned, opened)
     rows = table.rows(planned, outcomes)
     table.write(rows, opened)

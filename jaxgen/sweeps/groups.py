@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxgen.contract import Objective
 from jaxgen.errors import Interrupted, SettingError
 from jaxgen.files import Json, read_json, write_json
 from jaxgen.runs import directory as run_directory
@@ -12,9 +13,9 @@ from jaxgen.runs.fit import Task, execute
 from jaxgen.runs.guard import NonFiniteError
 from jaxgen.runs.session import OnEvaluation, Watcher
 from jaxgen.sweeps import fields, plan
+from jaxgen.sweeps.claim import recorded
 from jaxgen.sweeps.experiment import Chosen
 from jaxgen.sweeps.plan import Group
-from jaxgen.sweeps.record import standing
 
 DIVERGED = "diverged.json"
 """File in a group's directory that records that every member became non-finite."""
@@ -32,7 +33,7 @@ class Outcome(NamedTuple):
 def settings_of(experiment: Chosen, group: Group, directory: Path) -> Any:
     """The experiment's settings for the group."""
     settings = experiment.settings_with(group.static)
-    return fields.replace(settings, {"run.name": group.name, "run.root": directory})
+    return fields.replace(settings, {"run.name": group.name, "run.root": directory, "run.page": False})
 
 
 def run(
@@ -87,10 +88,13 @@ def run_all(
     return outcomes
 
 
-def open_directory(experiment: Chosen, planned: Sequence[Group], record: Json) -> Path:
-    """The sweep's directory, after a check that its contents match the plan."""
+def open_directory(experiment: Chosen, planned: Sequence[Group], by: Objective, record: Json) -> Path:
+    """The sweep's directory, after a check that its contents match the plan.
+
+    `by` is the metric that its members are compared by.
+    """
     path, groups = run_directory.create(f"sweep_{experiment.name}", experiment.settings.run), plan.to_json(planned)
-    found = standing(path, "sweep", {"experiment": experiment.name, **record, "groups": groups})
+    found = recorded(path, "sweep", {"experiment": experiment.name, **record, **by._asdict(), "groups": groups})
     if (found.get("experiment"), found.get("groups")) != (experiment.name, groups):
         raise SettingError(
             f"{path} is another sweep ({found.get('command')}); give another --run.name, or that command again"

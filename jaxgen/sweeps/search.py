@@ -14,8 +14,8 @@ from jaxgen.runs.session import Watcher
 from jaxgen.sweeps import cluster, fields, plan, results, space, table, trials
 from jaxgen.sweeps import experiment as experiment_lib
 from jaxgen.sweeps.axes import Point
+from jaxgen.sweeps.claim import recorded
 from jaxgen.sweeps.experiment import Chosen
-from jaxgen.sweeps.record import standing
 from jaxgen.sweeps.study import Study
 
 
@@ -97,7 +97,7 @@ def check_same(directory: Path, experiment: Chosen, axes: Sequence[str], by: Obj
         "metric": by.metric,
         "maximize": by.maximize,
     }
-    saved = standing(directory, "search", {**record, "command": command})
+    saved = recorded(directory, "search", {**record, "command": command})
     changed = [f"{name}: {saved.get(name)} -> {new}" for name, new in record.items() if saved.get(name) != new]
     if changed:
         raise SettingError(f"{directory} is another search ({'; '.join(changed)}); give another --run.name")

@@ -15,6 +15,7 @@ from textwrap import shorten
 from typing import Any
 
 import optuna
+from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
@@ -27,6 +28,7 @@ from jaxgen.sweeps.space import Space
 
 SAMPLERS = ("tpe", "random")
 PRUNERS = ("median", "halving", "none")
+JOURNAL = "journal.log"
 WORKER, BATCH, LOST = "worker", "batch", "lost"
 """Attributes of a trial: its worker, the run it is a member of, and whether it never began."""
 
@@ -65,8 +67,8 @@ class Study:
         self.directory, self.space = directory, space
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-        self._journal = directory / "journal.log"
-        backend = _Journal(str(self._journal), lock_obj=_JournalLock(directory / ".journal-lock"))
+        self._journal = directory / JOURNAL
+        backend = _backend(directory)
         with self._locked():
             self.optuna = self._opened(backend, name, maximize, pruner)
             self._tell_lost()
@@ -75,7 +77,7 @@ class Study:
 
     def _opened(self, backend: JournalFileBackend, name: str, maximize: bool, pruner: str) -> optuna.Study:
         self._cut_half_line()
-        try:
+        with _replaying(self._journal):
             return optuna.create_study(
                 study_name=name,
                 storage=JournalStorage(backend),
@@ -83,13 +85,6 @@ class Study:
                 pruner=_pruner(pruner),
                 load_if_exists=True,
             )
-        except OSError:
-            raise
-        except Exception as error:  # Optuna replays the journal, and raises nearly anything for a damaged one
-            reason = shorten(f"{type(error).__name__}: {error}", 120)
-            raise UserError(
-                f"{self._journal} is damaged ({reason}): restore it, or search again under a new --run.name"
-            ) from error
 
     def _tell_lost(self) -> None:
         """Report trials that left a folder, but of which the journal knows nothing any more."""
@@ -212,7 +207,46 @@ class Study:
 
     def trials(self) -> list[FrozenTrial]:
         """All trials that began."""
-        return [t for t in self._trials() if LOST not in t.user_attrs and t.state != TrialState.WAITING]
+        return _begun(self.optuna)
+
+
+def read(directory: Path) -> list[FrozenTrial]:
+    """All trials that began, of a study that others may be working on."""
+    if not (directory / JOURNAL).exists():
+        raise UserError(f"{directory} has no trials yet: it has no {JOURNAL}")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings(), _replaying(directory / JOURNAL):
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return _begun(optuna.load_study(study_name=None, storage=JournalStorage(_backend(directory))))
+
+
+def logs(trial: FrozenTrial) -> dict[str, bool]:
+    """Whether each number of a trial was drawn by its logarithm."""
+    numbers = (FloatDistribution, IntDistribution)
+    return {name: one.log for name, one in trial.distributions.items() if isinstance(one, numbers)}
+
+
+def _backend(directory: Path) -> _Journal:
+    return _Journal(str(directory / JOURNAL), lock_obj=_JournalLock(directory / ".journal-lock"))
+
+
+def _begun(found: optuna.Study) -> list[FrozenTrial]:
+    trials = found.get_trials(deepcopy=False)
+    return [t for t in trials if LOST not in t.user_attrs and t.state != TrialState.WAITING]
+
+
+@contextlib.contextmanager
+def _replaying(journal: Path) -> Iterator[None]:
+    """Name a damaged journal in one line: Optuna replays it, and raises nearly anything."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        reason = shorten(f"{type(error).__name__}: {error}", 120)
+        raise UserError(
+            f"{journal} is damaged ({reason}): restore it, or search again under a new --run.name"
+        ) from error
 
 
 def _sampler(name: str, seed: int, begun: int) -> optuna.samplers.BaseSampler:

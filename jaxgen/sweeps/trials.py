@@ -34,7 +34,7 @@ def run(
 ) -> None:
     """Train a batch to its end, or resume where another worker left it, and report to the study."""
     members = {t.number: Member(t.number, space.point(t.params, study.space, known)) for t in batch}
-    folder = study.directory / f"trial-{batch[0].number:04d}"
+    folder = study.directory / folder_of(batch[0].number)
     folder.mkdir(exist_ok=True)
     stage, numbers = _newest_stage(folder, list(members))
     while True:
@@ -51,6 +51,21 @@ def run(
             subset(old, new, kept)
         write_json(folder / "stages.json", {"stage": stage, "trials": numbers})
     judge.finish([] if outcome.diverged is not None else outcome.rows)
+
+
+def folder_of(batch: int) -> str:
+    """The folder of a batch, by the number of its first trial."""
+    return f"trial-{batch:04d}"
+
+
+def places(directory: Path, batches: Mapping[int, list[int]]) -> dict[int, tuple[Path, int]]:
+    """For each trial of `batches` that is still trained in its newest stage: the run directory, and its place there."""
+    found: dict[int, tuple[Path, int]] = {}
+    for batch, every in batches.items():
+        folder = directory / folder_of(batch)
+        stage, numbers = _newest_stage(folder, every)
+        found |= {number: (folder / Group(stage, {}, ()).name, place) for place, number in enumerate(numbers)}
+    return found
 
 
 def _is_over(rows: Sequence[Row], run: RunSettings, by: Objective) -> bool:

@@ -186,6 +186,7 @@ def test_a_run_is_proved_replayed_and_forked(runs, jaxgen, tmp_path):
     code, out, err = jaxgen("verify", runs / "dqn", "--all")
     assert (code, err) == (0, "")
     assert "is proved: " in out
+    assert json.loads((runs / "dqn" / "verification-record.json").read_text())["passed"]
     shutil.copytree(runs / "dqn", tmp_path / "forged")
     rows = metrics.read(tmp_path / "forged" / "metrics.jsonl")
     rows[-1]["train/loss"] = rows[-1].get("train/loss", 0.0) + 1.0
@@ -213,7 +214,7 @@ def test_pages(runs, jaxgen, tmp_path):
     assert code == 0, err
     assert "one/page.html" in out
     assert 'id="model"' in (tmp_path / "one" / "page.html").read_text()
-    code, out, err = jaxgen("report", runs / "two", "--to", "a/two.html", "--member", 1, "--float16")
+    code, out, err = jaxgen("report", runs / "two", "--to", "a/two.html", "--member", 1, "--compact")
     assert code == 0, err
     assert "one with seed 1" in (tmp_path / "a" / "two.html").read_text()
     code, out, err = jaxgen("report", runs / "one", runs / "two")
@@ -262,7 +263,7 @@ def test_a_policy_in_fresh_episodes(runs, jaxgen):
             ["compare", "ONE", "ONE", "--metric", "test/los"],
             "metric = 'test/los' is not allowed.*did you mean 'test/loss'",
         ),
-        (["report"], "name a run directory"),
+        (["report"], "name the directory of a run, a sweep or a search"),
         (["report", "nowhere"], "nowhere is not a run directory"),
         (["report", "ONE", "ONE"], "compares 2 to 6 different runs, not 1"),
         (["report", "ONE", "--to", "."], "to = '.' is not allowed: a file such as page.html"),

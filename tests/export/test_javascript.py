@@ -347,7 +347,9 @@ def test_functions_share_weights_by_name():
         javascript.write([programs[0], other])
 
 
-@pytest.mark.parametrize(("precision", "share"), [("float16", 1 / 2), ("int8", 1 / 4)])
+@pytest.mark.parametrize(
+    ("precision", "share"), [("float16", 1 / 2), ("int12", 3 / 8), ("int11", 3 / 8), ("int10", 3 / 8), ("int8", 1 / 4)]
+)
 def test_rounded_says_what_a_precision_does(precision, share):
     weights = {"kernel": floats(3, 3, 20, 16) * np.exp(floats(16)), "bias": floats(16), "zero": np.zeros((3, 3, 16, 4))}
     weights = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), weights)
@@ -398,7 +400,7 @@ def test_constants_with_nan():
 
 def test_an_expression_used_twice_is_computed_once():
     program = plain.trace("f", lambda _, x: jax.nn.silu(jnp.exp(x)) + 1, {}, {"x": floats(5)})
-    script = javascript.write([program])
+    script, _ = javascript.parts([program])
     assert script.count("Math.exp(b") == 1
     assert script.split("function f0")[1].count("for (") == 1
 

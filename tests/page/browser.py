@@ -42,15 +42,25 @@ PROBE = """
 })();
 </script>
 """
+LOADED = """
+<script>
+{ const one = document.createElement("script"); one.textContent = TEXT; document.head.append(one); }
+</script>
+"""
 
 
-def drive(page, body, tmp_path, width=1000, dark=False, milliseconds=20_000):
-    """Open a copy of the page, run the JavaScript `body` in it and return its result; the page itself is sound."""
+def drive(page, body, tmp_path, width=1000, dark=False, milliseconds=20_000, script=""):
+    """Open a copy of the page, run the JavaScript `body` in it and return its result; the page itself is sound.
+
+    `script` is loaded before.
+    """
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         pytest.skip("there is no chromium to open pages")
     text = page.read_text(encoding="utf-8")
-    text = text.replace("</body>", PROBE.replace("BODY", body) + "</body>")
+    before, _, after = text.rpartition("</body>")
+    loaded = LOADED.replace("TEXT", json.dumps(script).replace("<", "\\u003c")) if script else ""
+    text = f"{before}{loaded}{PROBE.replace('BODY', body)}</body>{after}"
     if dark:
         text = text.replace('<html lang="en">', '<html lang="en" data-theme="dark">')
     copy = tmp_path / "opened.html"

@@ -1,31 +1,13 @@
 """The scripts of a page in Node: CartPole against gymnax, the arithmetic of curves, the brush."""
 
-import json
-import shutil
-import subprocess
-
 import gymnax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from elements import evaluate
 
-from jaxgen.page import document, poles
-
-
-def evaluate(script, expression, **inputs):
-    """The value of a JavaScript expression in which the script's functions and the inputs are known."""
-    if shutil.which("node") is None:
-        pytest.skip("there is no node to run JavaScript")
-    code = f"""
-    const holder = {{ exports: {{}} }};
-    new Function("module", {json.dumps(document.asset(script))})(holder);
-    const run = new Function(...Object.keys(holder.exports), "x", "return " + {json.dumps(expression)});
-    const lines = require("fs").readFileSync(0, "utf8");
-    console.log(JSON.stringify(run(...Object.values(holder.exports), JSON.parse(lines))));
-    """
-    done = subprocess.run(["node", "-e", code], input=json.dumps(inputs), capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
+from jaxgen.page import neighbors, poles
 
 
 def test_the_pole_moves_as_in_gymnax():
@@ -142,6 +124,28 @@ def test_a_drawing_is_moved_to_the_middle():
     rows, columns = np.nonzero(moved)
     assert abs(rows.mean() - 4) <= 0.5
     assert abs(columns.mean() - 4) <= 0.5
+
+
+def test_images_made_smaller_and_their_neighbors():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (9, 6, 8, 3)).astype(np.uint8)
+    small = neighbors.smaller(images, 2)
+    wanted = images.reshape(9, 3, 2, 4, 2, 3).mean(axis=(2, 4)) / 255
+    np.testing.assert_allclose(small / 255, wanted, atol=0.5 / 255 + 1e-6)
+    pixels = (images[4] / 255).ravel().tolist()
+    found = evaluate("neighbors.js", "Array.from(shrunk(x.pixels, [6, 8, 3], 2))", pixels=pixels)
+    np.testing.assert_allclose(found, wanted[4].ravel(), atol=1e-6)
+    every = (small / 255).reshape(-1).tolist()
+    near = evaluate("neighbors.js", "nearestOf(x.found, x.every, 3)", found=found, every=every)
+    distances = np.sqrt(((small / 255 - wanted[4]) ** 2).mean(axis=(1, 2, 3)))
+    assert [i for i, _ in near] == np.argsort(distances)[:3].tolist()
+    assert near[0][0] == 4
+    np.testing.assert_allclose([one for _, one in near], np.sort(distances)[:3], atol=1e-6)
+
+
+def test_how_much_smaller():
+    sides = {(28, 28): 2, (80, 80): 5, (40, 40): 2, (8, 8): 1, (30, 45): 1, (12, 40): 1}
+    assert {sizes: neighbors.factor(*sizes) for sizes in sides} == sides
 
 
 def test_a_walk_keeps_to_the_sphere():

@@ -31,10 +31,21 @@ function short(value, digits = 4) {
   return String(Number(value.toPrecision(digits)));
 }
 
-function floats(base64) {
+function bytesOf(base64) {
   const text = atob(base64), bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-  return new Float32Array(bytes.buffer);
+  return bytes;
+}
+
+function floats(base64) {
+  return new Float32Array(bytesOf(base64).buffer);
+}
+
+async function inflated(id) {
+  // The bytes that an element holds as base64 of their zlib stream.
+  if (typeof DecompressionStream === "undefined") throw new Error("this browser is older than 2023 and cannot unpack the model");
+  const stream = new Response(bytesOf(document.getElementById(id).textContent)).body.pipeThrough(new DecompressionStream("deflate"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
 function color(name) {

@@ -7,7 +7,7 @@ async function startCodes(place, data, model) {
   const view = new Codes(data, model);
   page.view = view;
   if (data.sprites) view.sprites = await openSprites(data.sprites);
-  view.codes = data.codes ? floats(data.codes) : new Float32Array(0);
+  view.codes = data.codes ? Float32Array.from(new Int16Array(bytesOf(data.codes).buffer), (one) => one * data.step) : new Float32Array(0);
   view.build(place);
   if (view.pad && view.sprites) view.pad.set(view.sprites.read(0));
   await view.setCode(view.sprites ? view.codeOf(0) : new Float32Array(data.latents));

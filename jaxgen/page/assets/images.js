@@ -16,7 +16,7 @@ function picture(label, kind = "") {
 }
 
 async function openSprites(sheet) {
-  // The sheet's images by number: `draw(canvas, i)`, and `read(i)`, their first channel in [0, 1].
+  // The sheet's images by number: `draw(canvas, i)`, and `read(i, channels)`, their first channels in [0, 1].
   const image = new Image();
   image.src = sheet.uri;
   await image.decode();
@@ -25,11 +25,18 @@ async function openSprites(sheet) {
     Object.assign(canvas, { width, height });
     canvas.getContext("2d").drawImage(image, (i % columns) * width, Math.floor(i / columns) * height, width, height, 0, 0, width, height);
   };
-  const read = (i) => {
-    const canvas = document.createElement("canvas");
-    draw(canvas, i);
-    const pixels = canvas.getContext("2d").getImageData(0, 0, width, height).data;
-    return Float32Array.from({ length: width * height }, (_, j) => pixels[4 * j] / 255);
+  let all = null;
+  const read = (i, channels = 1) => {
+    if (all === null) {
+      const canvas = element("canvas", { width: image.naturalWidth, height: image.naturalHeight }), context = canvas.getContext("2d");
+      context.drawImage(image, 0, 0);
+      all = context.getImageData(0, 0, canvas.width, canvas.height);
+    }
+    const left = (i % columns) * width, top = Math.floor(i / columns) * height, found = new Float32Array(width * height * channels);
+    for (let j = 0; j < width * height; j++)
+      for (let c = 0; c < channels; c++)
+        found[j * channels + c] = all.data[4 * ((top + Math.floor(j / width)) * all.width + left + (j % width)) + c] / 255;
+    return found;
   };
   return { draw, read, count: sheet.count };
 }

@@ -1,31 +1,35 @@
 // The model, in this thread or in a worker: `ask(name, ...inputs)` promises the outputs, arrays one after the other.
 
 async function openModel(worker) {
-  const source = document.getElementById("model").textContent;
+  const source = document.getElementById("model").textContent, weights = await inflated("weights");
   if (worker && typeof Worker !== "undefined") {
     try {
-      return await inWorker(source);
+      return await inWorker(source, weights);
     } catch (error) {
       console.info(`no worker here (${error}): the model runs in the page`);
     }
   }
   const node = document.createElement("script");
-  node.textContent = `${source}\npage.translated = model;`;
+  node.textContent = `page.make = ${source};`;
   document.body.append(node);
-  const model = page.translated;
-  if (!model) throw new Error("the model's script did not run");
+  if (!page.make) throw new Error("the model's script did not run");
+  const model = page.make(weights);
   const ask = async (name, ...inputs) => timed(name, () => model[name](...inputs));
   return { ask, functions: model.functions, worker: false, now: model };
 }
 
-function inWorker(source) {
-  const answer = `onmessage = ({ data: { id, name, inputs } }) => {
-    const start = performance.now();
-    try { postMessage({ id, outputs: model[name](...inputs), time: performance.now() - start }); }
-    catch (error) { postMessage({ id, error: String(error) }); }
-  };
-  postMessage({ functions: model.functions });`;
-  const url = URL.createObjectURL(new Blob([source, "\n", answer], { type: "text/javascript" }));
+function inWorker(source, weights) {
+  const answer = `let model;
+  onmessage = ({ data: { weights } }) => {
+    model = make(weights);
+    postMessage({ functions: model.functions });
+    onmessage = ({ data: { id, name, inputs } }) => {
+      const start = performance.now();
+      try { postMessage({ id, outputs: model[name](...inputs), time: performance.now() - start }); }
+      catch (error) { postMessage({ id, error: String(error) }); }
+    };
+  };`;
+  const url = URL.createObjectURL(new Blob(["const make = ", source, ";\n", answer], { type: "text/javascript" }));
   const thread = new Worker(url), waiting = new Map();
   let last = 0;
   return new Promise((resolve, reject) => {
@@ -46,6 +50,7 @@ function inWorker(source) {
       sayTime(name, data.time);
       done(data.outputs);
     };
+    thread.postMessage({ weights });
   });
 }
 

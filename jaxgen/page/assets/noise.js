@@ -3,6 +3,8 @@
 async function startNoise(place, data, model) {
   const view = new Noise(data, model);
   page.view = view;
+  if (data.neighbors) view.neighbors = new Neighbors(data.neighbors, data.shape);
+  await view.neighbors?.open();
   view.build(place);
   await view.set(Float32Array.from({ length: data.size }, normal));
 }
@@ -57,6 +59,7 @@ class Noise {
     this.truncation = 1;
     parts.push(element("div", { class: "row" }, random, this.walk), size.node, element("p", { class: "note" }, "Truncation multiplies the noise: below 1, images are more typical and less varied."));
     place.append(element("div", { class: "panel tall" }, ...parts), this.directionsPanel(), this.sheetPanel());
+    if (this.neighbors) place.append(this.neighbors.node);
     if (this.data.drawable && this.data.judged) place.append(this.drawPanel());
   }
 
@@ -143,6 +146,7 @@ class Noise {
   async generate() {
     const [image] = await this.model.ask("generate", this.truncated(), ...this.classes());
     paint(this.image, image, this.data.shape);
+    this.neighbors?.show(image);
     if (this.meter) await this.logit(image, this.meter);
   }
 

@@ -5,9 +5,13 @@ async function startSprites(place, data) {
   const view = { sample: 0, direction: 0, position: data.positions.length >> 1 };
   page.view = view;
   image.id = "generated";
+  const neighbors = data.neighbors ? new Neighbors(data.neighbors, data.shape) : null;
+  await neighbors?.open();
   const show = () => {
     const { directions, positions } = data;
-    sprites.draw(image, (view.sample * directions + view.direction) * positions.length + view.position);
+    const i = (view.sample * directions + view.direction) * positions.length + view.position;
+    sprites.draw(image, i);
+    neighbors?.show(sprites.read(i, data.shape[2]));
   };
   const buttons = Array.from({ length: data.samples }, (_, i) => element("button", { type: "button", "aria-pressed": String(i === 0), onclick: () => {
     view.sample = i;
@@ -27,5 +31,6 @@ async function startSprites(place, data) {
     element("div", { class: "panel" }, element("h3", {}, "Generated"), image, element("div", { class: "classes", role: "group", "aria-label": "Sample" }, ...buttons)),
     element("div", { class: "panel" }, element("h3", {}, "Directions of the noise"), ...sliders.map((one) => one.node), element("p", { class: "note" }, "The directions along which images change most, with their shares of the mean squared change; one at a time.")),
   );
+  if (neighbors) place.append(neighbors.node);
   show();
 }

@@ -5,7 +5,8 @@ async function start() {
   startTheme();
   startCopying();
   if (still()) for (const one of document.querySelectorAll("details.moving")) one.open = false;
-  startCurves(document.getElementById("curves"), page.data.charts, page.data.units);
+  if (page.data.charts) startCurves(document.getElementById("curves"), page.data.charts, page.data.units);
+  if (page.data.sweep) startMembers(document.getElementById("sweep"), page.data.sweep);
   if (page.data.model) await startModel(document.getElementById("alive"), page.data.model);
   document.documentElement.dataset.ready = "yes";
 }

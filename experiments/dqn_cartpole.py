@@ -1,15 +1,15 @@
 """DQN that runs entirely on the device: CartPole and any other gymnax environment with discrete actions.
 
-    python experiments/dqn_cartpole.py --preset quick               # half of that: seed 0 reaches 499 of 500 in 2 s
+    python experiments/dqn_cartpole.py --preset quick               # half of that: seed 0 reaches 500 of 500 in 2 s
     python experiments/dqn_cartpole.py                              # solves CartPole-v1
     python experiments/dqn_cartpole.py --run.seeds 32               # 32 seeds in one program
     python experiments/dqn_cartpole.py --preset chapter             # the chapter's net and settings, 100 episodes
     python experiments/dqn_cartpole.py --config.environment Acrobot-v1 --config.n-step 3
 
-The preset chapter follows the chapter's text. The chapter's code departs from it (the README lists how) and is not
-reproduced. The chapter gives no learning rate; 2e-3 is the default of its R package (keras up to 2.9.0).
+The preset chapter follows the chapter's text. The chapter's code departs from it (docs/differences.md lists how) and is
+not reproduced. The chapter gives no learning rate; 2e-3 is the default of its R package (keras up to 2.9.0).
 
-With several cores and seeds, the seeds are spread over the cores. See the README for returns and times.
+With several cores and seeds, the seeds are spread over the cores. Returns and times: docs/measurements.md.
 """
 
 from dataclasses import replace

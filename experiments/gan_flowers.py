@@ -6,7 +6,7 @@
     python experiments/gan_flowers.py --preset better                             # hinge, DiffAugment, average
 
 The chapter's own run had dropout off: `--config.dropout 0`. It also trained on the test images, as the presets do.
-See the README for losses and training time.
+Losses and training time: docs/measurements.md.
 """
 
 from dataclasses import replace

@@ -5,7 +5,7 @@
     python experiments/gan_mnist.py --preset better             # small convolutional nets, R1, EMA
     python experiments/evaluate_gan.py runs/gan_mnist-001       # how good its samples are
 
-See the README for losses, sample quality and training time.
+Losses, sample quality and training time: docs/measurements.md.
 """
 
 from dataclasses import replace

@@ -14,8 +14,8 @@ Presets (--preset NAME; other options override it):
     chapter-effective  the chapter's code: 0.0004, twice that weight
 
 Keras 2.9 adds the chapter's KL for both outputs of its distribution layer. The chapter's loss is a third of ours (its
-cross-entropy is a mean over channels), so its KL weights are three times as large here: 0.0006 and 0.0012. See the
-README for expected numbers.
+cross-entropy is a mean over channels), so its KL weights are three times as large here: 0.0006 and 0.0012.
+Expected numbers: docs/measurements.md.
 """
 
 from dataclasses import replace

@@ -19,7 +19,7 @@ The chapter passes the KL to its library as a regularizer of a distribution laye
 over the batch; Keras 2.9 divides by the batch and adds it for both outputs of the layer, which gives twice the mean.
 The chapter gives no learning rate; 2e-3 is the default of its R package (keras up to 2.9.0).
 
-See the README for expected numbers.
+Expected numbers: docs/measurements.md.
 """
 
 from dataclasses import replace

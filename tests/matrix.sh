@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs jaxgen as the README says, in a fresh virtual environment for each Python, and tests it there.
+# Installs jaxgen as docs/howto/install.md says, in a fresh virtual environment for each Python, and tests it there.
 #
 #   tests/matrix.sh [--oldest] [--jax VERSION] (full|smoke) [VERSION...]
 #

@@ -1,6 +1,7 @@
 """Free memory, and refusals of what would not fit: sizes are estimated before anything is allocated."""
 
 import contextlib
+import math
 from pathlib import Path
 
 from jaxgen.errors import SettingError
@@ -46,3 +47,8 @@ def check_count(field: str, count: int, each: int, of: str) -> None:
             f"{field} = {count} is not allowed: at most {free // each:,}, for a {of} takes {size(each)} and "
             f"{size(free)} are free"
         )
+
+
+def check_images(field: str, count: int, shape: tuple[int, int, int]) -> None:
+    """Refuse a `count` of images in single precision, as computed and as returned, that memory does not hold."""
+    check_count(field, count, 2 * 4 * math.prod(shape), "sample")

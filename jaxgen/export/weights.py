@@ -9,9 +9,7 @@ samples.png            images, where the model draws any
 """
 
 import hashlib
-import io
 import json
-import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -30,6 +28,7 @@ from jaxgen.errors import UserError
 from jaxgen.export import card, programs
 from jaxgen.export.functions import functions, is_known, known, named, with_weights
 from jaxgen.files import Json, read_json, read_json_list
+from jaxgen.report import figures
 from jaxgen.runs import settings as settings_lib
 from jaxgen.runs.directory import read_record
 from jaxgen.runs.run import Run
@@ -122,7 +121,7 @@ def _fill(
     (folder / SETTINGS).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     images = samples(run) if images is None else images
     if images is not None:
-        (folder / IMAGES).write_bytes(_sheet(images))
+        figures.image_sheet(folder / IMAGES, images, COLUMNS)
     if with_programs != "none":
         found = programs.functions(run.algorithm, run.state, run._hparams_of_record(), run.config)
         programs.write(found, folder, apart=with_programs == "apart")
@@ -222,22 +221,6 @@ def samples(run: Run) -> np.ndarray | None:
     if not contract.supports(run.algorithm, "sample"):
         return None
     return np.asarray(run.sample(jax.random.key(0), COLUMNS**2))
-
-
-def _sheet(images: np.ndarray) -> bytes:
-    """Images (N, H, W, C) in [0, 1] as a PNG, `COLUMNS` in a row."""
-    from PIL import Image
-
-    images = np.clip(np.round(255 * np.asarray(images, np.float32)), 0, 255).astype(np.uint8)
-    count, height, width, channels = images.shape
-    rows = math.ceil(count / COLUMNS)
-    sheet = np.zeros((rows * COLUMNS, height, width, channels), np.uint8)
-    sheet[:count] = images
-    sheet = sheet.reshape(rows, COLUMNS, height, width, channels).swapaxes(1, 2)
-    flat = sheet.reshape(rows * height, COLUMNS * width, channels)
-    file = io.BytesIO()
-    Image.fromarray(flat[..., 0] if channels == 1 else flat).save(file, "PNG")
-    return file.getvalue()
 
 
 def _session(run: Run) -> Json:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxgen import contract
+from jaxgen import contract, memory
 from jaxgen.algorithms import gan, vae
 from jaxgen.errors import SettingError, UserError
 from jaxgen.report.gan import between
@@ -25,18 +25,20 @@ def draw(
     """
     if not contract.supports(run.algorithm, "sample"):
         raise UserError(f"{run!r} draws no samples: {contract.name_of(run.algorithm)} has no sample")
+    if run.facts is not None:
+        memory.check_images("count", count, run.facts.image_shape)
     if not (classes or line or truncation != 1):
         return np.asarray(run.sample(key, count))
     if run.algorithm is vae:
         if classes:
             raise SettingError(f"classes = {tuple(classes)} is not allowed: none, a VAE has no classes")
-        noise = truncation * jax.random.normal(key, (count, run.config.latent_size))
-        return np.asarray(run.decode(_paths(noise, line)))
+        noise = jax.random.normal(key, (count, run.config.latent_size))
+        return np.asarray(run.decode(truncation * _paths(noise, line)))
     if run.algorithm is gan:
         noise, labels = gan.noise_and_labels(key, count, run.config)
         images_of = jax.jit(partial(gan.images_of, config=run.config))
         labels = _labels(labels, count, classes, run)
-        return np.asarray(images_of(run.weights, _paths(truncation * noise, line), _of_paths(labels, line)))
+        return np.asarray(images_of(run.weights, truncation * _paths(noise, line), _of_paths(labels, line)))
     raise UserError(f"classes, truncation and interpolation are for VAEs and GANs, {run!r} is neither")
 
 

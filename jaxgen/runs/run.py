@@ -1,7 +1,6 @@
 """The `Run` object that `fit` and `load` return."""
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
@@ -99,7 +98,7 @@ class Run(Generic[C, H]):
     def sample(self, key: Array, count: int) -> Float[Array, "n h w c"]:
         """`count` images in [0, 1]; a `SettingError` if they do not fit into memory."""
         if self.facts is not None:
-            memory.check_count("count", count, 2 * 4 * math.prod(self.facts.image_shape), "sample")
+            memory.check_images("count", count, self.facts.image_shape)
         return self._use("sample", key, count=count)
 
     def encode(self, images: UInt8[Array, "n h w c"], key: Array | None = None) -> Float[Array, "n k"]:

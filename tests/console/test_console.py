@@ -147,6 +147,8 @@ def drawn(tmp_path, jaxgen, *words):
 
 
 def test_samples_of_classes_truncated_and_interpolated(runs, jaxgen, tmp_path):
+    one = drawn(tmp_path, jaxgen, runs / "gan", "--count", 4, "--truncation", 0, "--interpolate", "--classes", 1)
+    assert len({image.tobytes() for image in one}) == 1
     same = drawn(tmp_path, jaxgen, runs / "gan", "--count", 4, "--truncation", 0)
     assert len({image.tobytes() for image in drawn(tmp_path, jaxgen, runs / "gan", "--count", 4)}) == 4
     classes = drawn(tmp_path, jaxgen, runs / "gan", "--count", 4, "--truncation", 0, "--classes", 2, 1)

@@ -66,17 +66,17 @@ def test_the_sheet_shows_the_samples(tmp_path):
     to = weights.export(run, tmp_path / "out")
     sheet = np.asarray(Image.open(to / "samples.png"))
     images = np.asarray(run.sample(jax.random.key(0), 64))
-    assert sheet.shape == (32, 32, 3)
-    np.testing.assert_array_equal(sheet[4:8, 8:12], np.round(255 * images[10]).astype(np.uint8))
+    assert sheet.shape == (39, 39, 3)  # a line of pixels between images
+    np.testing.assert_array_equal(sheet[5:9, 10:14], np.round(255 * images[10]).astype(np.uint8))
 
 
 def test_given_images_are_shown(tmp_path):
     images = np.random.default_rng(0).uniform(size=(3, 6, 6, 1))
     to = weights.export(run_of("autoencoder"), tmp_path / "out", images=images)
     sheet = np.asarray(Image.open(to / "samples.png"))
-    assert sheet.shape == (6, 48)
-    np.testing.assert_array_equal(sheet[:, 6:12], np.round(255 * images[1, ..., 0]).astype(np.uint8))
-    assert not sheet[:, 18:].any()
+    assert sheet.shape == (6, 55)
+    np.testing.assert_array_equal(sheet[:, 7:13], np.round(255 * images[1, ..., 0]).astype(np.uint8))
+    assert (sheet[:, 20:] == 255).all()
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -160,7 +160,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(weights, "_sheet", full)
+    monkeypatch.setattr(weights.figures, "image_sheet", full)
     with pytest.raises(UserError, match=r"out cannot be written \(No space left on device\); nothing was exported"):
         weights.export(run_of("vae"), tmp_path / "out")
     assert not list(tmp_path.iterdir())

@@ -21,10 +21,10 @@ def _figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _save(figure: Any, path: Path) -> None:
+def _save(figure: Any, path: Path, **options: Any) -> None:
     with replacing(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # once a letter; it is drawn as a box
-        figure.savefig(temporary, dpi=120)
+        figure.savefig(temporary, dpi=120, **options)
 
 
 def _plain(text: str) -> str:
@@ -56,7 +56,7 @@ def image_rows(path: Path, rows: dict[str, np.ndarray], titles: Sequence[str] = 
     axes.set_yticks(np.arange(lines) * down + height / 2 - 0.5, rows, fontsize=9)
     shown = [_plain(title) for title in titles][:count]
     axes.set_xticks(np.arange(len(shown)) * across + width / 2 - 0.5, shown, fontsize=8)
-    _save(figure, path)
+    _save(figure, path, bbox_inches="tight", pad_inches=0.05)
 
 
 def plane(

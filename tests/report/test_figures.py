@@ -50,3 +50,13 @@ def test_a_picture_is_whole_or_as_before(tmp_path, monkeypatch):
         figures.image_sheet(path, np.zeros((4, 8, 8, 1)), columns=2)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("lines", "count", "size", "titles"), [(4, 8, 28, 0), (3, 3, 80, 3), (1, 2, 28, 2)])
+def test_rows_of_images_have_equal_margins_and_clip_no_label(tmp_path, lines, count, size, titles):
+    rows = {f"reconstructed {line}": np.zeros((count, size, size, 1)) for line in range(lines)}
+    figures.image_rows(tmp_path / "rows.png", rows, ["title"] * titles)
+    dark = np.asarray(Image.open(tmp_path / "rows.png").convert("L")) < 250
+    across, down = np.flatnonzero(dark.any(axis=0)), np.flatnonzero(dark.any(axis=1))
+    margins = across[0], dark.shape[1] - 1 - across[-1], down[0], dark.shape[0] - 1 - down[-1]
+    assert all(4 <= margin <= 8 for margin in margins), margins

@@ -89,6 +89,7 @@ def test_the_gravest_verdict_counts():
         (done(143, out="stopped and saved at step 5; run the same command\n"), [5], EQUAL),
         (done(143, out="stopped and saved at step 5; run the same command\n"), [4], SILENT),
         (done(-signal.SIGTERM), [], SILENT),
+        (done(-signal.SIGTERM, out="stopped and saved at step 5; run the same command\n"), [5], EQUAL),
         (done(143), [5], SILENT),
         (done(130, out="stopped and saved at step 5\n"), [5], TRACE),
         (done(143, err="Traceback (most recent call last):\nKeyboardInterrupt"), [], TRACE),

@@ -15,6 +15,8 @@ SECONDS = 4.0
 
 def judge(done: verdicts.Done, number: int, steps: list[int]) -> tuple[str, str]:
     """The verdict on a command that got a signal, given the steps of the checkpoints it left."""
+    if done.code == -number and "stopped and saved" in done.out:  # a second one, after all was said: 143 for a shell
+        done = done._replace(code=128 + number)
     if done.code in (-signal.SIGTERM, -signal.SIGINT) and not done.err.strip():
         return SILENT, f"ended by signal {-done.code} without a word; before: {verdicts.tail(done.out, 1) or 'nothing'}"
     fault = verdicts.manners(done, (0, 128 + number))

@@ -70,7 +70,11 @@ def run(
 def read(path: Path) -> Outcome:
     """A group's outcome from its directory."""
     diverged = str(read_json(path / DIVERGED).get("reason")) if (path / DIVERGED).exists() else None
-    return Outcome(metrics.read(path / "metrics.jsonl"), diverged)
+    rows, result = metrics.read(path / "metrics.jsonl"), run_directory.read_result(path)
+    last = {} if result is None else {k: v for k, v in result.items() if k == "step" or k.startswith("test/")}
+    if len(last) > 1 and not any(last.items() <= row.items() for row in rows):
+        rows.append(last)  # its row was damaged
+    return Outcome(rows, diverged)
 
 
 def run_all(

@@ -87,6 +87,17 @@ def test_a_sweep_from_plan_to_figures(go, capsys):
         go(*GRID[:2], "--run.name", "s")
 
 
+def test_the_last_evaluation_of_a_finished_group_is_in_its_result_too(go):
+    args = ["--axis", "seed=0:2", "--axis", "config.optimizer=adam,sgd", "--run.name", "s"]
+    whole = results(go(*args) / "s")
+    file = go(*args) / "s" / "group-001" / "metrics.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    tested = [number for number, line in enumerate(lines) if "test/" in line]
+    file.write_text("".join(lines[: tested[0]]) + "\0" * 99)
+    again = results(go(*args) / "s")
+    assert [row["test/loss"] for row in again] == [row["test/loss"] for row in whole]
+
+
 def test_a_started_group_continues(go, monkeypatch):
     args = ["--axis", "seed=0:4", "--group-size", "2", "--run.epochs", "3"]
     whole = results(go(*args, "--run.name", "whole") / "whole")

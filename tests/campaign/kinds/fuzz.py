@@ -255,7 +255,11 @@ def case(kit: systems.Kit, number: int, folder: Path) -> Result:
         script, (args, changed) = system, command(system, rng)
     inner = folder / "a" / "b" / "c"
     inner.mkdir(parents=True)
-    early = rng.random() < 0.7 or system == "tool" or any("run.epochs" in word for word in changed)
+    early = (
+        rng.random() < 0.7
+        or system == "tool"
+        or any(name in word for word in changed for name in ("run.epochs", "run.seeds"))
+    )
     done = server.start(script, args, inner, real=number % 50 == 49).wait(LIMIT, _trained if early else None)
     verdict, why = judge(done, changed, inner, "run" if script == system else script)
     return Result(verdict, f"{script} {changed!r}", why, (script,))

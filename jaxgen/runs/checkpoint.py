@@ -94,10 +94,9 @@ class Checkpoints:
     """The checkpoints of one run, in `directory`."""
 
     def __init__(self, directory: Path, keep: int, spacing: int = 0, warn: Callable[[str], None] = _to_nobody) -> None:
-        import absl.logging
         import orbax.checkpoint as ocp  # takes 2 s, needed only once the first chunk is running
 
-        absl.logging.set_verbosity(absl.logging.FATAL)  # we re-raise and report errors of orbax's threads
+        _quiet()
 
         self._ocp, self._warn = ocp, warn
         self._directory = directory.absolute()
@@ -171,7 +170,6 @@ class Checkpoints:
             damaged, number = self._directory.parent / f"damaged-{step}.{number}", number + 1
         self._warn(f"{_damage(step, error)}; moved to {damaged}, falling back to the one before it")
         shutil.move(self._directory / str(step), damaged)
-        _hush_closed_loops()
 
     def wait(self) -> None:
         """Return once everything saved is on disk."""
@@ -186,7 +184,6 @@ class Checkpoints:
         self._manager.close()
 
     def _cannot_write(self, error: Exception) -> UserError:
-        _hush_closed_loops()
         if not self._directory.exists():
             return UserError(f"{self._directory} was removed while the run was being trained: its checkpoints are lost")
         free = shutil.disk_usage(self._directory).free // 2**20
@@ -200,10 +197,9 @@ class Reader:
     """The checkpoints in `directory`, read without changing anything there: a run may be writing more of them."""
 
     def __init__(self, directory: Path, warn: Callable[[str], None] = _to_nobody) -> None:
-        import absl.logging
         import orbax.checkpoint as ocp
 
-        absl.logging.set_verbosity(absl.logging.FATAL)  # we re-raise and report errors of orbax's threads
+        _quiet()
 
         self._warn, self._directory = warn, directory.absolute()
         if hosts.are_several():
@@ -221,7 +217,6 @@ class Reader:
             except UserError:
                 raise
             except Exception as error:  # orbax may raise anything on a damaged file
-                _hush_closed_loops()
                 if (self._directory / str(step)).exists():  # else its run has removed it in the meantime
                     self._warn(f"{_damage(step, error)}; the one before it is read")
         return None
@@ -314,11 +309,14 @@ def _unreadable(step: Path) -> Exception | None:
     return None
 
 
-def _hush_closed_loops() -> None:
-    """Hide what tensorstore's threads raise after a failure: they report to an event loop that has ended by then.
+def _quiet() -> None:
+    """Leave it to us to report failures: orbax logs them too, and tensorstore's threads raise them in ended loops.
 
-    So are errors beside the one that was reported, which asyncio logs because nobody asked for them.
+    asyncio logs those that nobody asked for.
     """
+    import absl.logging
+
+    absl.logging.set_verbosity(absl.logging.FATAL)
     show = sys.unraisablehook
     if isinstance(show, _Hushed):
         return

@@ -1,6 +1,7 @@
 """Settings of a run, which of them may change when it is continued, and their form on disk."""
 
 import dataclasses
+import re
 import types
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,7 +138,8 @@ def _validate_processes(run: RunSettings) -> None:
     if run.coordinator is None and (run.processes, run.process) != (1, 0):
         refuse("run.coordinator", None, "host:port where run.processes or run.process are given")
     host, _, port = (run.coordinator or "").rpartition(":")
-    if run.coordinator is not None and not (host and port.isdecimal() and 0 < int(port) < 2**16):
+    known = re.fullmatch(r"\[[^\]]+\]|[^:\[\]\s]+", host) is not None
+    if run.coordinator is not None and not (known and port.isdecimal() and 0 < int(port) < 2**16):
         refuse("run.coordinator", run.coordinator, "host:port, as node1:1234")
     if not 0 <= run.process < run.processes:
         refuse("run.process", run.process, f"0 to {run.processes - 1}, as there are {run.processes} run.processes")

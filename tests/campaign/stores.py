@@ -165,8 +165,8 @@ def case(kit: systems.Kit, name: str, rng: random.Random, folder: Path) -> tuple
             lost = again.code != 0 or bool(verdicts.differences(found_in(kit, folder), found_in(kit, source)))
         return (LOST if lost else SAID), what, verdicts.tail(done.err)
     names = verdicts.differences(found_in(kit, folder), found_in(kit, source))
-    if not names:
-        return EQUAL, what, ""
+    if not names or (name == "search" and all(each.endswith(".rows") for each in names)):
+        return EQUAL, what, ""  # a search takes the values of finished trials from its journal
     wrong = [each for each in names if ".arrays" in each or (shared and name != "tfds")]
     if done.err.strip() and not wrong:
         return SAID, what, f"{verdicts.shown(names)}: {verdicts.tail(done.err)}"

@@ -53,7 +53,7 @@ def test_names_no_folder_should_have(name):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("where", ["nohost", ":1", "host:", "host:x", "host:0", "host:70000"])
+@pytest.mark.parametrize("where", ["nohost", ":1", "host:", "host:x", "host:0", "host:70000", "::1", "[::1]", "a b:1"])
 def test_coordinators(where):
     settings = Settings(vae.Config(), vae.HParams(), RunSettings(coordinator=where), DataSettings("digits"))
     with pytest.raises(SettingError, match=r"run\.coordinator"):

@@ -104,6 +104,7 @@ def test_fuzzed_commands_are_judged_by_what_they_leave_and_accept(tmp_path):
     assert fuzz.judge(refusal, [], tmp_path, "run")[0] == SAID
     assert fuzz.judge(done(), ["--hparams.learning-rate=1e-3"], tmp_path, "run")[0] == RAN
     assert fuzz.judge(done(), ["--hparams.learning-rate=1e-46"], tmp_path, "run")[0] == SILENT
+    assert fuzz.judge(done(), ["--hparams.learning-rate=1e-46", "--help"], tmp_path, "run")[0] == RAN
     assert fuzz.judge(done(), ["--hparams.eps=inf"], tmp_path, "run")[0] == SILENT
     assert fuzz.judge(done(), ["--axis", "config.image_shape=8,8,1"], tmp_path, "sweep")[0] == SILENT
     (tmp_path / "runs" / "r").mkdir(parents=True)

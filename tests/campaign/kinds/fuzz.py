@@ -210,7 +210,9 @@ def judge(done: verdicts.Done, changed: Sequence[str], folder: Path, script: str
             SILENT,
             f"refused, but leaves {', '.join(sorted(p.name for p in (folder / 'runs').iterdir()))}: {lines[-1][:200]}",
         )
-    if done.code == 0 and "--help" not in changed:
+    if done.code == 0 and "--help" in changed:  # which refuses nothing
+        return RAN, ""
+    if done.code == 0:
         lost = [
             f"{a}{b}" for a, b in _values(changed) if a.startswith("--hparams.") and _is_lost_in_single_precision(b)
         ]

@@ -32,17 +32,17 @@ def of(run: Run, dataset: Any, compact: bool) -> Model:
     found = models.functions_of(run)
     images = None if dataset is None else np.asarray(dataset.test.images[: models.DRAWS])
     script = models.script(found, LIMITS, compact, images)
-    judged, stored = script.size <= LARGEST_SCRIPT, script.stored
+    size, stored = script.size, script.stored  # the size takes compressing all weights
+    judged = size <= LARGEST_SCRIPT
     if not judged:
-        stored = f"The discriminator is left out, with it the page would have {script.size / 1e6:.0f} MB."
+        stored = f"The discriminator is left out, with it the page would have {size / 1e6:.0f} MB."
         script = models.script({"generate": found["generate"]}, LIMITS, compact)
-        stored = f"{script.stored} {stored}"
-    large = script.size > LARGEST_SCRIPT
+        size, stored = script.size, f"{script.stored} {stored}"
     directions, shares = principal_directions(found["generate"], LARGE_PROBES if worker else PROBES)
     near = neighbors.of(dataset)
     names = [] if dataset is None else list(dataset.class_names)
-    if large:
-        return _precomputed(run, found["generate"], directions, shares, names, script.size, near)
+    if size > LARGEST_SCRIPT:
+        return _precomputed(run, found["generate"], directions, shares, names, size, near)
     data = {
         "kind": "noise",
         "neighbors": near,

@@ -43,14 +43,12 @@ def _show(axes: Any, image: np.ndarray) -> None:
 def image_rows(path: Path, rows: dict[str, np.ndarray], titles: Sequence[str] = ()) -> None:
     """One row of images (N, H, W, C) in [0, 1] for each entry, its name at the left and titles above."""
     images = np.stack([np.asarray(row, np.float32) for row in rows.values()])
-    lines, count, height, width, channels = images.shape
-    down, across = height + max(2, height // 10), width + max(2, width // 10)
-    tiled = np.ones((lines * down, count * across, channels), np.float32)
-    for (line, place), image in zip(np.ndindex(lines, count), images.reshape(-1, *images.shape[2:]), strict=True):
-        tiled[line * down :, place * across :][:height, :width] = image
+    lines, count, height, width = images.shape[:4]
+    gaps = max(2, height // 10), max(2, width // 10)
+    down, across = height + gaps[0], width + gaps[1]
     figure = _figure(0.9 * count + 1.2, 0.9 * lines * down / across + 0.3)
     axes = figure.subplots()
-    _show(axes, tiled[: -(down - height), : -(across - width)])
+    _show(axes, _tiled(images.reshape(-1, *images.shape[2:]), count, gaps))
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.set_yticks(np.arange(lines) * down + height / 2 - 0.5, rows, fontsize=9)
@@ -145,15 +143,21 @@ def curves(path: Path, rows: list[dict[str, Any]], names: Sequence[str], ylabel:
     _save(figure, path)
 
 
+def _tiled(images: np.ndarray, columns: int, gaps: tuple[int, int]) -> np.ndarray:
+    """Images (N, H, W, C) side by side, white between rows and between columns of them."""
+    count, height, width, channels = images.shape
+    down, across = height + gaps[0], width + gaps[1]
+    rows = -(-count // columns)
+    tiled = np.ones((rows * down - gaps[0], columns * across - gaps[1], channels), images.dtype)
+    for number, image in enumerate(images):
+        top, left = number // columns * down, number % columns * across
+        tiled[top : top + height, left : left + width] = image
+    return tiled
+
+
 def _sheet(images: np.ndarray, columns: int, scale: int) -> np.ndarray:
     """Images (N, H, W, C) in [0, 1] side by side, a line of pixels between them, as bytes."""
-    count, height, width, channels = images.shape
-    rows = -(-count // columns)
-    sheet = np.ones((rows * (height + 1) - 1, columns * (width + 1) - 1, channels))
-    for number, image in enumerate(images):
-        top, left = number // columns * (height + 1), number % columns * (width + 1)
-        sheet[top : top + height, left : left + width] = image
-    sheet = sheet.repeat(scale, axis=0).repeat(scale, axis=1)
+    sheet = _tiled(images, columns, (1, 1)).repeat(scale, axis=0).repeat(scale, axis=1)
     return np.round(255 * np.clip(sheet, 0, 1)).astype(np.uint8)
 
 

@@ -1,19 +1,15 @@
 """A model's functions for figures: each compiled once, whatever the number of images in a figure."""
 
 from collections.abc import Callable
-from functools import lru_cache, partial
 from typing import Any
 
 import jax
 import numpy as np
 
+from jaxgen.engine.loop import traced_once
+
 BLOCK = 50
 """Examples computed at a time."""
-
-
-@lru_cache(maxsize=32)
-def _program(function: Callable[..., Any], config: Any) -> Callable[..., Any]:
-    return jax.jit(partial(function, config=config))
 
 
 def apply(function: Callable[..., Any], config: Any, params: Any, *arrays: Any) -> np.ndarray:
@@ -21,7 +17,7 @@ def apply(function: Callable[..., Any], config: Any, params: Any, *arrays: Any) 
 
     No example's result may depend on another. The last block is filled up by repetition.
     """
-    program, inputs = _program(function, config), [np.asarray(array) for array in arrays]
+    program, inputs = traced_once(function, config), [np.asarray(array) for array in arrays]
     count = len(inputs[0])
     blocks = [
         program(params, *(np.resize(array[first : first + BLOCK], (BLOCK, *array.shape[1:])) for array in inputs))

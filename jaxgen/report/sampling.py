@@ -25,10 +25,10 @@ def draw(
     """
     if not contract.supports(run.algorithm, "sample"):
         raise UserError(f"{run!r} draws no samples: {contract.name_of(run.algorithm)} has no sample")
-    if run.facts is not None:
-        memory.check_images("count", count, run.facts.image_shape)
     if not (classes or line or truncation != 1):
         return np.asarray(run.sample(key, count))
+    if run.facts is not None:
+        memory.check_images("count", count, run.facts.image_shape)
     if run.algorithm is vae:
         if classes:
             raise SettingError(f"classes = {tuple(classes)} is not allowed: none, a VAE has no classes")

@@ -9,7 +9,7 @@ from jaxgen.contract import Objective
 from jaxgen.errors import UserError
 from jaxgen.files import Json, interpreting, read_json
 from jaxgen.runs import directory as run_directory
-from jaxgen.runs import listing, metrics
+from jaxgen.runs import listing
 from jaxgen.sweeps import fields, groups
 from jaxgen.sweeps.axes import Point
 
@@ -125,7 +125,7 @@ def _objective(path: Path, saved: Json) -> Objective:
 
 
 def _group(path: Path, recorded: Sequence[Json], objective: Objective) -> list[Member]:
-    rows, lost = metrics.read(path / "metrics.jsonl"), (path / groups.DIVERGED).exists()
+    rows, diverged = groups.read(path)
     over = (path / "result.json").exists()
     found = []
     for place, one in enumerate(recorded):
@@ -137,7 +137,7 @@ def _group(path: Path, recorded: Sequence[Json], objective: Objective) -> list[M
             if values.get(objective.metric) is not None:
                 curve.append((row["step"], values[objective.metric]))
         value = last.pop(objective.metric, None)
-        gone = lost or (bool(curve or last) and value is None) or None in last.values()
+        gone = diverged is not None or (bool(curve or last) and value is None) or None in last.values()
         state: State = "diverged" if gone else "finished" if over else "unfinished"
         point = {name: part for name, part in one.items() if name != "number"}
         found.append(Member(one["number"], point, state, value, last, curve, path, place))

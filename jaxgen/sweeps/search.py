@@ -94,8 +94,7 @@ def check_same(directory: Path, experiment: Chosen, axes: Sequence[str], by: Obj
         "experiment": experiment.name,
         "options": table.options(experiment),
         "axes": list(axes),
-        "metric": by.metric,
-        "maximize": by.maximize,
+        **by._asdict(),
     }
     saved = recorded(directory, "search", {**record, "command": command})
     changed = [f"{name}: {saved.get(name)} -> {new}" for name, new in record.items() if saved.get(name) != new]

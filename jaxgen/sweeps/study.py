@@ -28,7 +28,7 @@ from jaxgen.sweeps.space import Space
 
 SAMPLERS = ("tpe", "random")
 PRUNERS = ("median", "halving", "none")
-JOURNAL = "journal.log"
+JOURNAL, FOLDER = "journal.log", "trial-"
 WORKER, BATCH, LOST = "worker", "batch", "lost"
 """Attributes of a trial: its worker, the run it is a member of, and whether it never began."""
 
@@ -89,8 +89,8 @@ class Study:
     def _tell_lost(self) -> None:
         """Report trials that left a folder, but of which the journal knows nothing any more."""
         known = len(self._trials())
-        numbered = [folder.name for folder in sorted(self.directory.glob("trial-*")) if folder.name[6:].isdecimal()]
-        lost = [name for name in numbered if int(name[6:]) >= known]
+        numbers = {folder.name: folder.name.removeprefix(FOLDER) for folder in self.directory.glob(f"{FOLDER}*")}
+        lost = sorted(name for name, number in numbers.items() if number.isdecimal() and int(number) >= known)
         if lost:
             warn(f"{self._journal} has lost its end: {', '.join(lost)} will be searched again")
 
@@ -218,6 +218,11 @@ def read(directory: Path) -> list[FrozenTrial]:
     with warnings.catch_warnings(), _replaying(directory / JOURNAL):
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return _begun(optuna.load_study(study_name=None, storage=JournalStorage(_backend(directory))))
+
+
+def folder_of(batch: int) -> str:
+    """The folder of a batch, by the number of its first trial."""
+    return f"{FOLDER}{batch:04d}"
 
 
 def logs(trial: FrozenTrial) -> dict[str, bool]:

@@ -21,7 +21,7 @@ from jaxgen.runs.subset import subset
 from jaxgen.sweeps import groups, plan, space
 from jaxgen.sweeps.experiment import Chosen
 from jaxgen.sweeps.plan import Group, Member
-from jaxgen.sweeps.study import Study
+from jaxgen.sweeps.study import Study, folder_of
 
 
 def run(
@@ -51,11 +51,6 @@ def run(
             subset(old, new, kept)
         write_json(folder / "stages.json", {"stage": stage, "trials": numbers})
     judge.finish([] if outcome.diverged is not None else outcome.rows)
-
-
-def folder_of(batch: int) -> str:
-    """The folder of a batch, by the number of its first trial."""
-    return f"trial-{batch:04d}"
 
 
 def places(directory: Path, batches: Mapping[int, list[int]]) -> dict[int, tuple[Path, int]]:

@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -16,24 +17,54 @@ from jaxgen.runs.metrics import Row
 
 SECONDS = 0.5
 """Minimum time between two displayed evaluations."""
+QUIET = 10.0
+"""Seconds of compilation without a word."""
+MINUTE = 60.0
+"""Seconds between two lines about work that goes on: compilation, and training where there is no bar."""
 
 
 class Terminal(Bar):
-    """Lines for events and a progress bar (on a terminal)."""
+    """Lines for events and a progress bar; where output is no terminal, a line a minute instead of the bar."""
 
     def __init__(self, bar: bool) -> None:
         super().__init__(None if bar else True)
         self._shown = float("-inf")
+        self._compiled = threading.Event()
+        self._said = 0.0
 
     def opened(self, path: Path | None, dataset: Dataset | None, members: Members | None) -> None:
         if path is not None:
             print(f"{path}: {sizes(dataset, members)}", flush=True)
+        threading.Thread(target=self._compiling, daemon=True).start()
+
+    def _compiling(self) -> None:
+        began, wait = time.monotonic(), QUIET
+        while not self._compiled.wait(wait):
+            wait = MINUTE
+            seconds = time.monotonic() - began
+            print(f"compiling for {seconds:.0f} s; later starts of this program take a fraction of it", flush=True)
 
     def began(self, first: int, total: int, parameters: Tree) -> None:
+        self._compiled.set()
         if first:
             print(f"continuing from step {first}")
         print(parameter_table(parameters), flush=True)
         super().began(first, total, parameters)
+        self._step, self._begin, self._total, self._since = first, first, total, time.monotonic()
+        self._said = self._since
+
+    def trained(self, steps: int, images_per_second: float | None, shown: dict[str, float]) -> None:
+        super().trained(steps, images_per_second, shown)
+        self._step += steps
+        now = time.monotonic()
+        if self.bar.disable and self._hidden is None and now - self._said >= MINUTE:
+            self._said = now
+            rest = (now - self._since) / (self._step - self._begin) * (self._total - self._step)
+            print(f"step {self._step:,} of {self._total:,}, about {self.bar.format_interval(rest)} left", flush=True)
+
+    def ended(self) -> None:
+        self._compiled.set()
+        super().ended()
 
     def evaluated(self, row: Row, epoch: float, warning: str | None) -> None:
         now = time.monotonic()

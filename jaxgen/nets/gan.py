@@ -96,12 +96,12 @@ def _parts(images: Images) -> tuple[Array, ...]:
     return images if isinstance(images, tuple) else (images,)
 
 
-def check_conv_image_shape(image_shape: ImageShape) -> None:
-    """Refuse sides that are not multiples of 4: both convolutional generators start at a quarter of them."""
-    if any(side % 4 for side in image_shape[:2]):
+def check_conv_image_shape(image_shape: ImageShape, doublings: int = 2) -> None:
+    """Refuse sides that no map gives when it is doubled so often; the flower generator doubles twice."""
+    if any(side % 2**doublings for side in image_shape[:2]):
         raise SettingError(
-            f"the convolutional generators cannot make images of {image_shape[0]}x{image_shape[1]}: height and width "
-            "must be multiples of 4; set data.size"
+            f"a convolutional generator that doubles its map {doublings} times cannot make images of "
+            f"{image_shape[0]}x{image_shape[1]}: height and width must be multiples of {2**doublings}; set data.size"
         )
 
 
@@ -113,9 +113,9 @@ class _ConvNet(_Net):
     def _activate_images(self, x: Turned, keys: OptionalKeys, layer: int) -> Turned:
         return self._activate(x, keys, layer, axis=self.layout.index("N"))
 
-    def _from_vectors(self, x: Float[Array, "b k"], image_shape: ImageShape, use_bias: bool) -> Turned:
-        """A dense layer to a map with `widths[0]` channels and a quarter of the image's sides."""
-        height, width = image_shape[0] // 4, image_shape[1] // 4
+    def _from_vectors(self, x: Float[Array, "b k"], image_shape: ImageShape, use_bias: bool, doublings: int) -> Turned:
+        """A dense layer to a map with `widths[0]` channels that `doublings` turn into the image's sides."""
+        height, width = (side // 2**doublings for side in image_shape[:2])
         x = Dense(height * width * self.widths[0], use_bias=use_bias, dtype=self.dtype)(x)
         return conv.from_nhwc(x.reshape(-1, height, width, self.widths[0]), self.layout)
 
@@ -141,7 +141,7 @@ class FlowerGenerator(_ConvNet):
         self, noise: Float[Array, "b k"], classes: Classes = None, keys: OptionalKeys = None
     ) -> Float[Array, "b h w c"]:
         check_conv_image_shape(self.image_shape)
-        x = self._from_vectors(self._beside(noise, classes), self.image_shape, use_bias=False)
+        x = self._from_vectors(self._beside(noise, classes), self.image_shape, use_bias=False, doublings=2)
         x = self._activate_images(x, keys, 0)
         layers = zip(self.widths[1:], (3, 5, 5), (1, 1, 2), strict=True)
         for layer, (features, kernel, strides) in enumerate(layers, start=1):
@@ -179,7 +179,7 @@ class FlowerDiscriminator(_ConvDiscriminator):
 
 
 class SmallGenerator(_ConvNet):
-    """A quarter-size map, then [transposed 5x5 convolution that doubles the size] twice, tanh. Two `widths`."""
+    """A small map, then a transposed 5x5 convolution that doubles its sides for each of `widths`, tanh."""
 
     image_shape: ImageShape = (28, 28, 1)
     layout: conv.Layout = LAYOUTS[SMALL]
@@ -189,10 +189,12 @@ class SmallGenerator(_ConvNet):
     def __call__(
         self, noise: Float[Array, "b k"], classes: Classes = None, keys: OptionalKeys = None
     ) -> Float[Array, "b h w c"]:
-        check_conv_image_shape(self.image_shape)
-        x = self._from_vectors(self._beside(noise, classes), self.image_shape, use_bias=True)
+        doublings = len(self.widths)
+        check_conv_image_shape(self.image_shape, doublings)
+        x = self._from_vectors(self._beside(noise, classes), self.image_shape, use_bias=True, doublings=doublings)
         x = self._activate_images(x, keys, 0)
-        x = self._activate_images(self._up(self.widths[1], 5, 2, use_bias=True)(x), keys, 1)
+        for layer, features in enumerate(self.widths[1:], start=1):
+            x = self._activate_images(self._up(features, 5, 2, use_bias=True)(x), keys, layer)
         return self._images(self._up(self.image_shape[-1], 5, 2, use_bias=True)(x))
 
 

@@ -32,4 +32,5 @@ class Bar(Watcher):
         warnings.warn(message, stacklevel=2)
 
     def ended(self) -> None:
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()

@@ -143,6 +143,7 @@ def _executed(task: Task) -> Run:
             files.discard()
         raise
     finally:
+        task.watcher.ended()
         if files is not None:
             files.close()
     return _run_of(task, job, outcome)

@@ -57,7 +57,7 @@ class Watcher:
         """A problem that does not end the run."""
 
     def ended(self) -> None:
-        """Training is over."""
+        """Training is over, or ends before it began; may be called twice."""
 
 
 class Job(NamedTuple):

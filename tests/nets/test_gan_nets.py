@@ -17,6 +17,7 @@ SMALL = {
         gan.FlowerDiscriminator(widths=(2, 3, 4), dropout_rate=0.0),
     ),
     "small": (gan.SmallGenerator(image_shape=(8, 4, 1), widths=(3, 2)), gan.SmallDiscriminator(widths=(2, 3))),
+    "doubled once": (gan.SmallGenerator(image_shape=(8, 4, 1), widths=(3,)), gan.SmallDiscriminator(widths=(2,))),
 }
 each = pytest.mark.parametrize("net", SMALL)
 
@@ -57,6 +58,16 @@ def test_class_conditioning_adds_a_row_of_noise_and_an_embedding():
     classes = jnp.zeros((1, 10))
     assert count(gan.DenseGenerator(), jnp.zeros((1, 100)), classes) == 217_984 + 10 * 200
     assert count(gan.DenseDiscriminator(), jnp.zeros((1, 28, 28, 1)), classes) == 177_201 + 10 * 100
+
+
+def test_each_width_of_the_small_generator_doubles_its_map():
+    leaves = jax.tree.leaves(
+        jax.eval_shape(gan.SmallGenerator(image_shape=(80, 40, 3), widths=(7, 6, 5)).init, KEY, jnp.zeros((1, 9)))
+    )
+    kernels = [leaf.shape for leaf in leaves if leaf.ndim > 1]
+    assert sorted(kernels) == sorted([(9, 10 * 5 * 7), (5, 5, 7, 6), (5, 5, 6, 5), (5, 5, 5, 3)])
+    with pytest.raises(SettingError, match="doubles its map 4 times cannot make images of 80x40.*multiples of 16"):
+        gan.check_conv_image_shape((80, 40, 3), 4)
 
 
 def nets(net):

@@ -24,7 +24,8 @@ class Config:
     noise_size: int = 100
     """Dimension of the noise vector."""
     generator_widths: tuple[int, ...] = ()
-    """Hidden widths or channels of the generator; empty: dense 200 200, flower 128 256 128 64, small 32 16."""
+    """Hidden widths or channels of the generator; empty: dense 200 200, flower 128 256 128 64, small 32 16 (each
+    channel count of the small net doubles the map's sides)."""
     discriminator_widths: tuple[int, ...] = ()
     """Hidden widths or channels of the discriminator; empty: dense 200 100, flower 64 128 256, small 16 32."""
     dropout: float = 0.0
@@ -78,11 +79,11 @@ class Config:
             widths, wanted = getattr(self, f"{player}_widths"), len(of_net[self.net])
             if any(width < 1 for width in widths):
                 refuse(f"config.{player}_widths", widths, "positive integers")
-            fixed = self.net == "flower" or (self.net, player) == ("small", "generator")
-            if fixed and widths and len(widths) != wanted:
+            if self.net == "flower" and widths and len(widths) != wanted:
                 refuse(f"config.{player}_widths", widths, f"{wanted} positive integers for the {self.net} net")
         if self.net != "dense":
-            nets.check_conv_image_shape(self.image_shape)
+            deep = self.net == "small" and self.generator_widths
+            nets.check_conv_image_shape(self.image_shape, len(self.generator_widths) if deep else 2)
 
 
 @jax.tree_util.register_dataclass

@@ -54,3 +54,7 @@ optax.tree.bias_correction = promoting(optax.tree.bias_correction)  # decay**cou
 optax.cosine_decay_schedule = promoting_schedule(optax.cosine_decay_schedule)  # min(count, length)
 
 from tiny_runs import make_settings, tiny  # noqa: E402, F401
+
+from jaxgen.launch import command_line  # noqa: E402
+
+command_line.keep_executables = lambda folder: None  # tests replace functions that programs are made from

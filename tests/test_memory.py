@@ -72,10 +72,10 @@ def test_the_number_that_is_said_to_fit_fits(monkeypatch):
 
 def test_a_programs_own_account_is_compared_with_what_is_free(monkeypatch):
     compiled = jax.jit(lambda x: (x @ x) @ (x + 1)).lower(jnp.ones((256, 256))).compile()
-    assert programs.checked("it", compiled) is compiled
+    programs.check_program("it", compiled)
     monkeypatch.setattr(memory, "free_bytes", lambda: 2**18 - 1)  # less than the result alone
     with pytest.raises(UserError, match="it does not fit into memory: it needs"):
-        programs.checked("it", compiled)
+        programs.check_program("it", compiled)
 
 
 @pytest.mark.parametrize(

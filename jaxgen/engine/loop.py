@@ -68,7 +68,7 @@ def named_leaves(tree: Any) -> dict[str, Array]:
 
 
 @lru_cache(maxsize=64)
-def traced_once(function: Callable[..., Any], config: Any, axis_name: str | None = None) -> Callable[..., Any]:
+def traced_once(function: Callable[..., Any], config: Any, axis_name: str | None = None) -> Any:
     """`function` with its configuration; the second program that calls it takes its operations from the first trace."""
     shared = {} if axis_name is None else {"axis_name": axis_name}
     return jax.jit(partial(function, config=config, **shared), inline=True)

@@ -51,11 +51,11 @@ def check_state(algorithm: Algorithm, config: Any, hparams: Any, members: int) -
         )
 
 
-def checked(what: str, compiled: Any) -> Any:
-    """A compiled program, refused if its own arrays do not fit."""
+def check_program(what: str, compiled: Any) -> None:
+    """Refuse a compiled program whose own arrays do not fit."""
     analysis = compiled.memory_analysis()
     if analysis is None:  # a platform that does not tell
-        return compiled
+        return
     needed = analysis.temp_size_in_bytes + analysis.output_size_in_bytes - analysis.alias_size_in_bytes
     free = memory.free_bytes()
     if needed > free:
@@ -63,4 +63,3 @@ def checked(what: str, compiled: Any) -> Any:
             f"{what} does not fit into memory: it needs {memory.size(needed)}, {memory.size(free)} are free; make the "
             "config's numbers smaller (batch_size first), or run.seeds"
         )
-    return compiled

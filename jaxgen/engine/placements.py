@@ -16,6 +16,7 @@ from jax.sharding import PartitionSpec as P
 from jaxgen.contract import Algorithm, Tree
 from jaxgen.engine import loop, parallel
 from jaxgen.engine import members as members_lib
+from jaxgen.engine.executables import Devices
 from jaxgen.engine.members import Members
 
 Function = Callable[..., Any]
@@ -44,6 +45,8 @@ class Placement(Protocol):
     members: Members | None
     programs: Hashable
     """Everything about the placement that compiled programs depend on."""
+    devices: Devices
+    """Its programs' devices, if a later process can load them."""
 
     def put(self, tree: Tree) -> Tree:
         """Numbers known to every process, placed for the programs."""
@@ -77,9 +80,11 @@ class Single:
     mesh: Mesh | None = None
     members: Members | None = None
     programs: Hashable = None
+    devices: Devices
 
     def __init__(self, seed: int) -> None:
         self.keys = loop.keys(seed)
+        self.devices = jax.devices()[:1] if jax.config.values["jax_default_device"] is None else None
 
     def put(self, tree: Tree) -> Tree:
         return tree
@@ -112,7 +117,8 @@ class Many(Single):
     def __init__(self, members: Members) -> None:
         self.members = members
         self.keys = members_lib.keys(members)
-        self.programs = len(members.seeds), members_lib.mesh(len(members.seeds))
+        mesh = members_lib.mesh(len(members.seeds))
+        self.programs, self.devices = (len(members.seeds), mesh), mesh.devices.tolist()
 
     def spread(self, algorithm: Algorithm, functions: Functions, hparams: Tree, streamed: bool) -> Functions:
         spread = partial(members_lib.spread, count=len(self.members.seeds))  # type: ignore[union-attr]
@@ -130,6 +136,7 @@ class Divided(Single):
     """One run whose batches are sharded over the devices of a mesh, possibly of several processes."""
 
     axis_name = parallel.AXIS
+    devices = None
 
     def __init__(self, seed: int, mesh: Mesh) -> None:
         self.mesh: Mesh = mesh

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.contract import Algorithm, Tree
-from jaxgen.engine import batches, loop, memory
+from jaxgen.engine import batches, executables, loop, memory
 from jaxgen.engine.placements import Functions, Placement
 from jaxgen.engine.streaming import Stream
 
@@ -36,6 +36,13 @@ class Compiled(NamedTuple):
     """Names of the metrics of a step, in the order of a chunk's columns."""
     places: Tree | None
     """Placement of a carry."""
+
+    def checked(self) -> "Compiled":
+        """These, refused if their arrays do not fit into memory."""
+        memory.check_program("the first state", self.start)
+        memory.check_program("training", self.chunk)
+        memory.check_program("the evaluation", self.evaluate)
+        return self
 
 
 _kept: OrderedDict[Hashable, Compiled] = OrderedDict()
@@ -76,7 +83,7 @@ class Programs:
         began = time.perf_counter()
         self.hparams = self.placement.put(jax.tree.map(jnp.float32, hparams))
         like = self._like()
-        self._compiled = _kept.pop(like) if like in _kept else self._compile()
+        self._compiled = _kept.pop(like) if like in _kept else self._found_or_compiled()
         _kept[like] = self._compiled
         while len(_kept) > KEPT:
             _kept.popitem(last=False)
@@ -89,14 +96,30 @@ class Programs:
 
     def _like(self) -> Hashable:
         """Everything that the programs depend on."""
-        algorithm, block = self._algorithm, None if self.stream is None else self.stream.steps
-        leaves, structure = jax.tree.flatten((self._data, self.hparams, self.keys))
-        shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
+        algorithm = self._algorithm
         functions = algorithm, algorithm.init, algorithm.step, algorithm.evaluate
         options = tuple(getattr(jax.config, name) for name in OPTIONS)
-        return functions, self._config, self._log_every, block, self.placement.programs, structure, shapes, options
+        return functions, self._config, self.placement.programs, *self._numbers(), options
 
-    def _compile(self) -> Compiled:
+    def _numbers(self) -> tuple[Any, ...]:
+        """Everything that the programs depend on beside functions, configuration, placement and options."""
+        block = None if self.stream is None else self.stream.steps
+        leaves, structure = jax.tree.flatten((self._data, self.hparams, self.keys))
+        return self._log_every, block, structure, tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
+
+    def _found_or_compiled(self) -> Compiled:
+        """The programs of an earlier process, or new ones, which are kept for later ones."""
+        functions, devices = (
+            (self._algorithm.init, self._algorithm.step, self._algorithm.evaluate),
+            self.placement.devices,
+        )
+        name = executables.name(functions, self._config, self.placement.programs, *self._numbers())
+        programs, (metrics, places) = executables.find(name, devices) or self._compile(name)
+        calls = {label: program.call for label, program in programs.items()}
+        return Compiled(**calls, metrics=metrics, places=places).checked()
+
+    def _compile(self, name: str | None) -> tuple[dict[str, executables.Program], tuple[Any, Any]]:
+        """The programs and facts that `executables.find` will find under this name."""
         algorithm, config, (train, test), placement = self._algorithm, self._config, self._data, self.placement
         key, of_one = placement.one((self.keys.init, self.hparams))
         metrics = loop.metric_names(algorithm, key, of_one, self._shapes, config)
@@ -121,17 +144,17 @@ class Programs:
         bound = placement.put(np.int32(0))
         start, chunk = jax.jit(start, out_shardings=places), jax.jit(chunk, donate_argnums=0)
         pool = ThreadPoolExecutor()  # each compiles while the next is traced
-        training = pool.submit(chunk.lower(carry, self.keys, self.hparams, train, bound, bound).compile)
-        evaluation = pool.submit(jax.jit(evaluate).lower(carry.state, test, self.keys.evaluate, self.hparams).compile)
-        first = pool.submit(start.lower(self.keys.init, self.hparams).compile)
-        pool.shutdown(wait=False)  # an interruption does not wait for them
-        return Compiled(
-            memory.checked("the first state", first.result()),
-            memory.checked("training", training.result()),
-            memory.checked("the evaluation", evaluation.result()),
-            metrics,
-            places,
-        )
+        submit = partial(pool.submit, partial(executables.compile, devices=placement.devices))
+        with executables.in_place_of_jaxs(placement.devices):
+            compiling = {
+                "chunk": submit(chunk.lower(carry, self.keys, self.hparams, train, bound, bound)),
+                "evaluate": submit(jax.jit(evaluate).lower(carry.state, test, self.keys.evaluate, self.hparams)),
+                "start": submit(start.lower(self.keys.init, self.hparams)),
+            }
+            pool.shutdown(wait=False)  # an interruption does not wait for them
+            made = {label: program.result() for label, program in compiling.items()}
+        executables.remember(name, made, (metrics, places))
+        return made, (metrics, places)
 
     def start(self) -> loop.Carry:
         """The state before the first step."""
@@ -140,7 +163,7 @@ class Programs:
     def initial(self) -> Tree:
         """One run's state before the first step, computed by this process alone, for inspection."""
         key, hparams = self.placement.one(self.placement.local((self.keys.init, self.hparams)))
-        return loop.traced_once(self._algorithm.init, self._config)(key, hparams)
+        return executables.call(self._algorithm.init, self._config, key, hparams)
 
     def template(self, carry: loop.Carry) -> loop.Carry:
         """Shapes, types and placements to restore a carry into."""

@@ -9,6 +9,7 @@ import stat
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from textwrap import shorten
 from types import UnionType
@@ -17,12 +18,14 @@ from typing import Any, NoReturn, TypeVar
 import jax
 import tyro
 
-from jaxgen.engine import hosts
+from jaxgen.engine import executables, hosts
 from jaxgen.errors import Interrupted, SettingError, UserError, check_choice, printable, warn
 from jaxgen.launch import early
 from jaxgen.runs import machine, signals
 
 S = TypeVar("S")
+LIBRARIES = "gymnax", "rlax"
+"""Packages that programs may depend on, beside those of every run's description."""
 
 
 def parse(
@@ -83,11 +86,18 @@ def use_compilation_cache() -> None:
         return
     if _is_safe(folder):
         jax.config.update("jax_compilation_cache_dir", str(folder))
+        if jax.config.values["jax_enable_compilation_cache"]:
+            keep_executables(folder / "programs")
     else:
         jax.config.update("jax_enable_compilation_cache", False)
         warn(f"programs are compiled anew, for others can write in {folder}: remove it, or chmod o-w and chown it")
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     warnings.showwarning = _CacheWarnings(warnings.showwarning, folder)
+
+
+def keep_executables(folder: Path) -> None:
+    """Keep the executables of runs and figures in this folder, so that a second start need not even trace them."""
+    executables.use(folder, partial(machine.description, LIBRARIES))
 
 
 def _is_safe(folder: Path) -> bool:

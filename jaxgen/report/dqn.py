@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.algorithms import dqn
+from jaxgen.engine import executables
 from jaxgen.evaluation import returns
 from jaxgen.report import cartpole, figures
 from jaxgen.runs.metrics import Row
@@ -63,8 +63,7 @@ def environment_steps(steps: Any, config: dqn.Config) -> Any:
 
 def draw_episode(path: Path, params: Any, key: jax.Array, config: dqn.Config) -> int:
     """Animate an episode of the greedy policy; return its length."""
-    play = jax.jit(partial(dqn.greedy_returns, config=config, episodes=1))
-    gained, seen = play(params, key)
+    gained, seen = executables.call(partial(dqn.greedy_returns, episodes=1), config, params, key)
     cartpole.animate(path, np.asarray(seen)[: int(gained[0]), 0])
     return int(gained[0])
 
@@ -74,7 +73,7 @@ def _draw_values(snapshot: Snapshot) -> None:
     angles, velocities = np.meshgrid(np.linspace(*ANGLES, GRID), np.linspace(*VELOCITIES, GRID))
     still = np.zeros(GRID * GRID)
     grid = np.stack([still, still, np.deg2rad(angles).ravel(), velocities.ravel()], axis=1)
-    values = jax.jit(partial(dqn.values, config=snapshot.config))(snapshot.state.params, jnp.asarray(grid, jnp.float32))
+    values = executables.call(dqn.values, snapshot.config, snapshot.state.params, np.float32(grid))
     q = np.asarray(values).reshape(GRID, GRID, -1)
     maps = {"value of the better action": q.max(axis=-1), "value of right minus value of left": q[..., 1] - q[..., 0]}
     names = "angle of the pole, degrees", "angular velocity, radians per second"

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgen.engine.loop import traced_once
+from jaxgen.engine import executables
 
 BLOCK = 50
 """Examples computed at a time."""
@@ -17,10 +17,15 @@ def apply(function: Callable[..., Any], config: Any, params: Any, *arrays: Any) 
 
     No example's result may depend on another. The last block is filled up by repetition.
     """
-    program, inputs = traced_once(function, config), [np.asarray(array) for array in arrays]
+    inputs = [np.asarray(array) for array in arrays]
     count = len(inputs[0])
     blocks = [
-        program(params, *(np.resize(array[first : first + BLOCK], (BLOCK, *array.shape[1:])) for array in inputs))
+        executables.call(
+            function,
+            config,
+            params,
+            *(np.resize(array[first : first + BLOCK], (BLOCK, *array.shape[1:])) for array in inputs),
+        )
         for first in range(0, count, BLOCK)
     ]
     return np.concatenate(jax.device_get(blocks))[:count]

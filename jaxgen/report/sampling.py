@@ -1,7 +1,6 @@
 """Images from a run's model, with what people ask of samples: classes, truncation, interpolation."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -11,6 +10,7 @@ from jaxtyping import Array
 
 from jaxgen import contract, memory
 from jaxgen.algorithms import gan, vae
+from jaxgen.engine import executables
 from jaxgen.errors import SettingError, UserError
 from jaxgen.report.gan import between
 from jaxgen.runs.run import Run
@@ -36,9 +36,9 @@ def draw(
         return np.asarray(run.decode(truncation * _paths(noise, line)))
     if run.algorithm is gan:
         noise, labels = gan.noise_and_labels(key, count, run.config)
-        images_of = jax.jit(partial(gan.images_of, config=run.config))
-        labels = _labels(labels, count, classes, run)
-        return np.asarray(images_of(run.weights, truncation * _paths(noise, line), _of_paths(labels, line)))
+        labels = _of_paths(_labels(labels, count, classes, run), line)
+        points = truncation * _paths(noise, line)
+        return np.asarray(executables.call(gan.images_of, run.config, run.weights, points, labels))
     raise UserError(f"classes, truncation and interpolation are for VAEs and GANs, {run!r} is neither")
 
 

@@ -1,6 +1,5 @@
 """Figures of a variational autoencoder: reconstructions, latents and samples."""
 
-from functools import partial
 from statistics import NormalDist
 
 import jax
@@ -10,6 +9,7 @@ from jaxtyping import Array
 from jaxgen import batching
 from jaxgen.algorithms import vae
 from jaxgen.contract import Tree
+from jaxgen.engine import executables
 from jaxgen.evaluation import codes
 from jaxgen.report import figures, models
 from jaxgen.runs.snapshot import Snapshot
@@ -27,9 +27,7 @@ FLOWERS = 3
 def draw(snapshot: Snapshot) -> None:
     """Write every figure that fits the latents and the images."""
     split = snapshot.dataset.test
-    posteriors = jax.jit(partial(codes.posteriors, config=snapshot.config))(
-        snapshot.state.params, split.images, snapshot.key
-    )
+    posteriors = executables.call(codes.posteriors, snapshot.config, snapshot.state.params, split.images, snapshot.key)
     means, kls = np.asarray(posteriors.means), np.asarray(posteriors.kls.mean(axis=0))
     _draw_curves(snapshot)
     _draw_reconstructions(snapshot)

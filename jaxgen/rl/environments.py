@@ -52,7 +52,7 @@ class StepResult(NamedTuple):
 @lru_cache
 def make(name: str) -> Environment:
     """The environment called `name`; an unknown one, or one a DQN cannot play, raises a `SettingError`."""
-    with imports.deferred("seaborn"):  # 1.5 of 2.5 s, for the colors of one environment
+    with imports.deferred("seaborn", "matplotlib.pyplot"):  # 2 of 2.5 s, for drawings that are not used here
         import gymnax
 
     check_choice("config.environment", name, gymnax.registered_envs)

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from jaxgen.evaluation import returns
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3, 4, 5, 8, 31, 32, 33])
+def test_interquartile_mean_has_the_bits_of_scipys(seeds):
+    values = np.random.default_rng(seeds).normal(size=(7, seeds))
+    np.testing.assert_array_equal(returns.interquartile_mean(values), stats.trim_mean(values, 0.25, axis=-1))
 
 
 def test_interquartile_mean_leaves_out_a_quarter_at_each_end():

@@ -25,11 +25,11 @@ def test_a_long_compilation_is_announced_until_training_begins(capsys, monkeypat
 
 
 def test_a_compilation_that_fails_is_announced_no_more(capsys, monkeypatch):
-    monkeypatch.setattr(terminal, "QUIET", 0.05)
+    monkeypatch.setattr(terminal, "QUIET", 0.5)
     shown = Terminal(bar=True)
     shown.opened(None, None, None)
     shown.ended()
-    time.sleep(0.2)
+    time.sleep(0.8)
     assert capsys.readouterr().out == ""
 
 

@@ -66,7 +66,7 @@ def test_each_width_of_the_small_generator_doubles_its_map():
     )
     kernels = [leaf.shape for leaf in leaves if leaf.ndim > 1]
     assert sorted(kernels) == sorted([(9, 10 * 5 * 7), (5, 5, 7, 6), (5, 5, 6, 5), (5, 5, 5, 3)])
-    with pytest.raises(SettingError, match="doubles its map 4 times cannot make images of 80x40.*multiples of 16"):
+    with pytest.raises(SettingError, match=r"doubles its map 4 times cannot make images of 80x40.*multiples of 16"):
         gan.check_conv_image_shape((80, 40, 3), 4)
 
 

@@ -3,6 +3,7 @@
     pip install -e ".[bench]"
     python experiments/benchmark.py conv           # forward and gradients of every convolutional layer: 3 minutes
     python experiments/benchmark.py train          # training steps of every model: 10 minutes
+    python experiments/benchmark.py bfloat16       # products and training steps in bfloat16 and float32: 10 minutes
     python experiments/benchmark.py startup        # seconds from Enter to the first finished step: 5 minutes
     python experiments/benchmark.py dqn            # DQN steps per second; peers: --purejaxrl FOLDER ...: 8 minutes
     python experiments/benchmark.py sweep          # many members in one program against runs in turn: 5 minutes
@@ -15,12 +16,21 @@ is printed at the end. Missing peers are reported and skipped. `train --help` an
 
 import json
 
-from benchmarks import conv, dqn, reporting, scaling, startup, sweep, train
+from benchmarks import bfloat16, conv, dqn, reporting, scaling, startup, sweep, train
 from benchmarks.measuring import Measurement
 
 from jaxgen.launch import command_line
 
-COMMANDS = conv.Conv | train.Train | startup.Startup | dqn.Dqn | sweep.Sweep | scaling.Scaling | scaling.Streaming
+COMMANDS = (
+    conv.Conv
+    | train.Train
+    | bfloat16.Bfloat16
+    | startup.Startup
+    | dqn.Dqn
+    | sweep.Sweep
+    | scaling.Scaling
+    | scaling.Streaming
+)
 
 
 def main(settings: Measurement) -> None:

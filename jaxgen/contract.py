@@ -85,6 +85,10 @@ def _by_batch(config: Any) -> Mapping[str, int]:
     return {"batch_size": 1}
 
 
+def _never(config: Any) -> bool:
+    return False
+
+
 def _complete(hparams: Any, config: Any, steps: int) -> Any:
     return hparams
 
@@ -119,6 +123,10 @@ class Traits:
     """(state) -> all trained parameters, for the parameter table; None: the weights."""
     single_thread: bool = False
     """Whether a single run on a CPU is faster in one thread because its operations are small."""
+    bfloat16: Callable[[Any], bool] = _never
+    """(config) -> whether the nets compute in bfloat16."""
+    dense: Callable[[Any], bool] = _never
+    """(config) -> whether all their layers are dense: only these are faster in bfloat16 on a CPU."""
     packages: tuple[str, ...] = ()
     """Python packages whose versions are recorded with a run, in addition to the usual ones."""
 

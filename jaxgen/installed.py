@@ -63,11 +63,11 @@ def mend() -> None:
         return
     flags = os.environ.get("XLA_FLAGS", "")
     if flags.strip() and not flags.lstrip().startswith("-"):  # the name of a flags file
-        if not _ends_empty(_text_of(flags.strip())):
+        if not ends_empty(_text_of(flags.strip())):
             raise UserError(f"jaxlib {version} computes wrong numbers: add {REMEDY} to XLA_FLAGS' {flags}, {install}")
     elif OPTION not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {REMEDY}".strip()
-    elif not _ends_empty(flags):
+    elif not ends_empty(flags):
         raise UserError(
             f"XLA_FLAGS = {flags!r}: with jaxlib {version} only {REMEDY} computes right; drop it, {install}"
         )
@@ -80,7 +80,7 @@ def _text_of(name: str) -> str:
         return ""
 
 
-def _ends_empty(flags: str) -> bool:
+def ends_empty(flags: str) -> bool:
     """Whether the option's last value, the one that counts, is empty."""
     values = re.findall(re.escape(OPTION) + r"(?:=(\S*))?(?=\s|$)", flags)
     return bool(values) and values[-1] == ""

@@ -147,16 +147,16 @@ def ours(model: Model, images: np.ndarray) -> dict[str, Run]:
     data = algorithm.Batch(jax.device_put(images), jnp.zeros(len(images), jnp.int32))
     hparams, run_keys = jax.tree.map(jnp.float32, model.hparams), loop.keys(0)
     runs = {
-        OURS: _in_chunks(algorithm, config, hparams, run_keys, data),
+        OURS: in_chunks(algorithm, config, hparams, run_keys, data),
         STEP: _in_python(algorithm, config, hparams, run_keys, data),
     }
     name, changes = model.variant
     if name:
-        runs[name] = _in_chunks(algorithm, dataclasses.replace(config, **changes), hparams, run_keys, data)
+        runs[name] = in_chunks(algorithm, dataclasses.replace(config, **changes), hparams, run_keys, data)
     return runs
 
 
-def _in_chunks(algorithm: Any, config: Any, hparams: Any, run_keys: loop.Keys, data: Any) -> Run:
+def in_chunks(algorithm: Any, config: Any, hparams: Any, run_keys: loop.Keys, data: Any) -> Run:
     per_epoch = len(data.images) // config.batch_size
     metrics = len(loop.metric_names(algorithm, run_keys.init, hparams, data, config))
     carry = jax.jit(partial(loop.start, algorithm, config=config, metrics=metrics))(run_keys.init, hparams)
@@ -206,19 +206,19 @@ def peers(model: Model, images: np.ndarray, compiled: bool) -> dict[str, Run]:
     work = model.net, images, model.config.batch_size
     found: dict[str, Run] = {}
     try:
-        make = _function(model.pytorch)
+        make = function(model.pytorch)
         for built, channels_last in itertools.product((False, True) if compiled else (False,), model.layouts):
             name = f"PyTorch {'compiled' if built else 'eager'}{', channels last' if channels_last else ''}"
             found[name] = make(*work, channels_last=channels_last, compiled=built)
     except ImportError as error:
         left_out("PyTorch", error)
     try:
-        found["Keras"] = _function(model.keras)(*work)
+        found["Keras"] = function(model.keras)(*work)
     except ImportError as error:
         left_out("Keras", error)
     return found
 
 
-def _function(path: str) -> Callable[..., Run]:
+def function(path: str) -> Callable[..., Run]:
     module, name = path.split(".")
     return getattr(importlib.import_module(f"benchmarks.peers.{module}"), name)

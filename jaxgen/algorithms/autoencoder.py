@@ -78,7 +78,13 @@ def adapt(config: Config, facts: DataFacts) -> Config:
     return replace(config, image_shape=facts.image_shape)
 
 
-TRAITS = Traits(objective=Objective("test/loss"), progress=("loss", "loss_per_pixel"), adapt=adapt)
+TRAITS = Traits(
+    objective=Objective("test/loss"),
+    progress=("loss", "loss_per_pixel"),
+    adapt=adapt,
+    bfloat16=lambda config: config.dtype == "bfloat16",
+    dense=lambda config: config.net == "dense",
+)
 
 
 def encoder(config: Config) -> Any:

@@ -6,7 +6,6 @@ likelihood, not to the net.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -14,13 +13,11 @@ from jaxtyping import Array, Float
 
 from jaxgen.errors import SettingError
 from jaxgen.nets.ops import conv
+from jaxgen.nets.ops.dense import Dense, Dtype
 
 ImageShape = tuple[int, int, int]
 Activation = Callable[[Array], Array]
-Dtype = Any
 
-
-Dense = partial(nn.Dense, kernel_init=nn.initializers.glorot_uniform())
 LAYOUT: conv.Layout = "CHWN"
 Conv = partial(conv.Conv, layout=LAYOUT)
 
@@ -38,7 +35,7 @@ class DenseEncoder(nn.Module):
         x = images.reshape(images.shape[0], -1)
         for width in self.widths:
             x = self.activation(Dense(width, dtype=self.dtype)(x))
-        return Dense(self.outputs, dtype=self.dtype)(x).astype(jnp.float32)
+        return Dense(self.outputs, self.dtype)(x)
 
 
 class DenseDecoder(nn.Module):
@@ -56,7 +53,7 @@ class DenseDecoder(nn.Module):
         for features in self.widths:
             x = self.activation(Dense(features, dtype=self.dtype)(x))
         x = Dense(height * width * channels, dtype=self.dtype)(x)
-        return x.reshape(-1, *self.image_shape).astype(jnp.float32)
+        return x.reshape(-1, *self.image_shape)
 
 
 def check_conv_image_shape(image_shape: ImageShape) -> None:
@@ -82,7 +79,7 @@ class ConvEncoder(nn.Module):
             x = nn.relu(Conv(features, 3, dtype=self.dtype)(x))
             x = conv.max_pool2d(x, padding="SAME", layout="CHWN")
         x = conv.to_nhwc(x, LAYOUT).reshape(images.shape[0], -1)
-        return Dense(self.outputs, dtype=self.dtype)(x).astype(jnp.float32)
+        return Dense(self.outputs, self.dtype)(x)
 
 
 class ConvDecoder(nn.Module):

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxgen.errors import SettingError
-from jaxgen.nets.autoencoders import Dense, Dtype, ImageShape
+from jaxgen.nets.autoencoders import ImageShape
 from jaxgen.nets.ops import conv
+from jaxgen.nets.ops.dense import Dense, Dtype
 
 LAYOUT: conv.Layout = "HWNC"
 Conv = partial(conv.Conv, layout=LAYOUT)
@@ -46,7 +47,7 @@ class FlowerEncoder(nn.Module):
         for features, size, strides in ENCODER:
             x = leaky_relu(Conv(features, size, strides=strides, padding="VALID", dtype=self.dtype)(x))
         x = conv.to_nhwc(x, LAYOUT).reshape(images.shape[0], -1)
-        return Dense(self.outputs, dtype=self.dtype)(x).astype(jnp.float32)
+        return Dense(self.outputs, self.dtype)(x)
 
 
 class FlowerDecoder(nn.Module):

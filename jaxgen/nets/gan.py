@@ -16,8 +16,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from jaxgen.errors import SettingError
-from jaxgen.nets.autoencoders import Dense, ImageShape
+from jaxgen.nets.autoencoders import ImageShape
 from jaxgen.nets.ops import conv
+from jaxgen.nets.ops.dense import Dense
 from jaxgen.nets.ops.dropout import dropout
 
 OptionalKeys = Key[Array, " b"] | None
@@ -48,11 +49,11 @@ class _Net(nn.Module):
 
     def _logits(self, features: Array, classes: Classes) -> Float[Array, " b"]:
         """Discriminator conditioning by projection: w.h + e(class).h (Miyato & Koyama, ICLR 2018)."""
-        logits = Dense(1, dtype=self.dtype, name="logit")(features)[:, 0].astype(jnp.float32)
+        logits = Dense(1, dtype=self.dtype, name="logit")(features)[:, 0]
         if classes is None:
             return logits
         embedding = Dense(features.shape[-1], use_bias=False, dtype=self.dtype, name="class_embedding")(classes)
-        return logits + (embedding * features).sum(-1).astype(jnp.float32)
+        return logits + (embedding * features.astype(jnp.float32)).sum(-1)
 
 
 def _layer_keys(keys: OptionalKeys, layer: int) -> OptionalKeys:
@@ -73,7 +74,7 @@ class DenseGenerator(_Net):
         x = self._beside(noise, classes)
         for layer, features in enumerate(self.widths):
             x = self._activate(Dense(features, dtype=self.dtype)(x), keys, layer)
-        x = Dense(height * width * channels, dtype=self.dtype)(x).astype(jnp.float32)
+        x = Dense(height * width * channels, dtype=self.dtype)(x)
         return jnp.tanh(x).reshape(-1, *self.image_shape)
 
 

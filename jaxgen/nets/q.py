@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxgen.nets.autoencoders import Dense
 from jaxgen.nets.ops import conv
+from jaxgen.nets.ops.dense import Dense
 
 Activation = Literal["relu", "tanh", "swish"]
 ACTIVATIONS = {"relu": nn.relu, "tanh": nn.tanh, "swish": nn.swish}

@@ -9,5 +9,5 @@ metrics        logged rows                                   lock           one 
 guard          infinities and NaN                            signals        Ctrl-C and SIGTERM between spans
 snapshot       a run at one moment                           subset         some members as a run of their own
 bar            a progress bar                                machine        facts that a run's last digits depend on
-listing        run directories at a glance
+listing        run directories at a glance               precision      whether bfloat16 is faster here
 """

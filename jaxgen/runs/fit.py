@@ -20,6 +20,7 @@ from jaxgen.engine.members import Members
 from jaxgen.errors import UserError, refuse
 from jaxgen.files import Json, write_json
 from jaxgen.runs import directory as run_directory
+from jaxgen.runs import precision
 from jaxgen.runs import session as session_lib
 from jaxgen.runs import settings as settings_lib
 from jaxgen.runs.checkpoint import Checkpoints
@@ -124,6 +125,9 @@ def _executed(task: Task) -> Run:
     if first and task.keep_files:
         fitted = settings_lib.to_dict({"config": config, "hparams": complete(settings.hparams)})
         files = run_directory.open_run(identity, described, fitted)
+    slower = precision.warning(algorithm, config) if first else None
+    if slower is not None:
+        task.watcher.warned(f"warning: {slower}")
     task.watcher.opened(None if files is None else files.path, dataset, members)
     placement = placements.of(run.seed, members, mesh)
     job = Job(

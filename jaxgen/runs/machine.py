@@ -98,6 +98,12 @@ def instructions() -> str:
     return f"{platform.machine()}-{hashlib.sha256(abilities.encode()).hexdigest()[:12]}"
 
 
+def has(instructions: str) -> bool | None:
+    """Whether the processor has a set of instructions, by Linux's name of it (`avx2`); None where it is unknown."""
+    abilities = _cpuinfo("flags", "Features").split()
+    return instructions in abilities if abilities else None
+
+
 def _cpuinfo(*names: str) -> str:
     """The first of these fields in Linux's description of its processors; the empty string elsewhere."""
     try:

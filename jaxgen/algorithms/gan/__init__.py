@@ -64,6 +64,8 @@ TRAITS = Traits(
     divided=divided,
     health=health,
     parameters=lambda state: state.params,
+    bfloat16=lambda config: config.dtype == "bfloat16",
+    dense=lambda config: config.net == "dense",
 )
 
 

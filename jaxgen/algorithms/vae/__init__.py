@@ -36,6 +36,8 @@ TRAITS = Traits(
     progress=("negative_elbo", "distortion", "rate"),
     adapt=adapt,
     complete=complete,
+    bfloat16=lambda config: config.dtype == "bfloat16",
+    dense=lambda config: config.net == "mlp",
 )
 
 

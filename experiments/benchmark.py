@@ -9,6 +9,9 @@
     python experiments/benchmark.py sweep          # many members in one program against runs in turn: 5 minutes
     python experiments/benchmark.py scaling        # a batch divided over devices: 5 minutes
     python experiments/benchmark.py streaming      # MNIST from disk while a model trains: 3 minutes
+    python experiments/benchmark.py results        # seconds from Enter to a stated result: hours; --tasks, --rounds
+    python experiments/benchmark.py accelerator    # what this machine's GPU or TPU does with jaxgen: 10 minutes
+    python experiments/benchmark.py guard          # costs of the compiled steps against a reference file: 2 minutes
 
 A ratio is the peer's time over ours: above 1, we are faster. Each row is appended to --out as a line of JSON; the table
 is printed at the end. Missing peers are reported and skipped. `train --help` and so on list a subcommand's options.
@@ -16,7 +19,19 @@ is printed at the end. Missing peers are reported and skipped. `train --help` an
 
 import json
 
-from benchmarks import bfloat16, conv, dqn, reporting, scaling, startup, sweep, train
+from benchmarks import (
+    accelerator,
+    bfloat16,
+    conv,
+    dqn,
+    guard,
+    reporting,
+    results,
+    scaling,
+    startup,
+    sweep,
+    train,
+)
 from benchmarks.measuring import Measurement
 
 from jaxgen.launch import command_line
@@ -30,6 +45,9 @@ COMMANDS = (
     | sweep.Sweep
     | scaling.Scaling
     | scaling.Streaming
+    | guard.Guard
+    | accelerator.Accelerator
+    | results.Results
 )
 
 
@@ -41,7 +59,7 @@ def main(settings: Measurement) -> None:
             rows.append(row)
             file.write(json.dumps({**row, "machine": machine}) + "\n")
             file.flush()
-    print(f"\n{machine}\n\n{reporting.table(rows)}")
+    print(f"\n{machine}\n\n{settings.table(rows)}")
     for line in settings.conclude(rows):
         print(line)
 

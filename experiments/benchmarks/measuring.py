@@ -12,12 +12,12 @@ from typing import Any
 
 from tqdm import tqdm
 
+from benchmarks import reporting
+from benchmarks.reporting import Row
 from jaxgen.errors import check_at_least
 
 Run = Callable[[int], float]
 """Runs n steps and returns the seconds taken."""
-Row = dict[str, Any]
-"""Fields `name, ours_ms, peer, peer_ms, ratio, rounds` (null if there is no peer), and any others."""
 
 PATIENCE = 300
 """Maximum seconds for a peer to warm up; for torch.compile, this includes building its program."""
@@ -38,6 +38,14 @@ class Measurement:
     def measure(self) -> Iterator[Row]:
         """Yield each row as soon as it is known."""
         raise NotImplementedError
+
+    def table(self, rows: list[Row]) -> str:
+        """The rows for reading."""
+        return reporting.table(rows)
+
+    def conclude(self, rows: list[Row]) -> Iterator[str]:
+        """Closing lines; raises `UserError` if the measurement found a fault."""
+        return iter(())
 
 
 def say(text: str) -> None:

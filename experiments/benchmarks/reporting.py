@@ -4,9 +4,10 @@ import os
 import platform
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-from benchmarks.measuring import Row
-
+Row = dict[str, Any]
+"""Of a comparison: `name, ours_ms, peer, peer_ms, ratio, rounds` (null if there is no peer), and any others."""
 PACKAGES = ("jax", "torch", "keras", "tensorflow-cpu", "tensorflow")
 
 
@@ -33,11 +34,15 @@ def _processor() -> str:
 def table(rows: list[Row]) -> str:
     """Aligned columns, omitting those empty in all `rows`; the spread is that of the per-round ratios."""
     heads = ["name", "ours ms", "peer", "peer ms", "ratio", "spread", "loop ms", "loop ratio", "GFLOP/s"]
-    cells = [_cells(row) for row in rows]
+    return aligned(heads, [_cells(row) for row in rows], left=("name", "peer"))
+
+
+def aligned(heads: list[str], cells: list[list[str]], left: tuple[str, ...] = ()) -> str:
+    """Lines of text cells under `heads`, without columns that are empty in all; the first and `left` to the left."""
     used = [i for i in range(len(heads)) if any(line[i] for line in cells)]
     lines = [[line[i] for i in used] for line in [heads, *cells]]
     widths = [max(len(line[i]) for line in lines) for i in range(len(used))]
-    marks = ["<" if heads[i] in ("name", "peer") else ">" for i in used]
+    marks = ["<" if i == 0 or heads[i] in left else ">" for i in used]
     columns = list(zip(marks, widths, strict=True))
     return "\n".join(
         "  ".join(f"{cell:{mark}{width}}" for cell, (mark, width) in zip(line, columns, strict=True)).rstrip()

@@ -48,10 +48,6 @@ def runner(programs: Programs, per_epoch: int) -> Run:
 
 @dataclass(frozen=True)
 class _Models(OfModels):
-    def conclude(self, rows: list[Row]) -> Iterator[str]:
-        """No closing lines."""
-        return iter(())
-
     def _compare(self, name: str, runs: dict[str, Run]) -> Row:
         times = interleave(runs, self.steps, self.seconds, self.rounds, name)
         (peer,) = set(times) - {OURS}

@@ -69,10 +69,6 @@ class Startup(Measurement):
                 say(f"{name}, {cache}: {median(taken):.2f} s ({min(taken):.2f} to {max(taken):.2f})")
                 yield _row(f"startup {name} {cache}", taken)
 
-    def conclude(self, rows: list[Row]) -> Iterator[str]:
-        """No closing lines."""
-        return iter(())
-
 
 def _row(name: str, seconds: list[float]) -> Row:
     nobody = {"peer": None, "peer_ms": None, "ratio": None}

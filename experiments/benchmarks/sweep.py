@@ -5,9 +5,8 @@ The number of virtual devices is fixed for a process, so each side is a process,
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +98,7 @@ class _Side:
 
 def serve(model: str, most: int, seconds: float) -> None:
     """Loop of a side: reads a number of members per line, prints `ms` and the time; `most` 0 is a single run."""
+    from benchmarks import work
     from jaxgen.launch import command_line, devices
     from jaxgen.runs import machine
     from jaxgen.runs.progress import chunk_seconds
@@ -110,64 +110,7 @@ def serve(model: str, most: int, seconds: float) -> None:
     for line in sys.stdin:
         count = int(line)
         if count not in trainers:
-            run = _trainer(model, count if most else 0)
-            trainers[count] = (run, min(steps_for(run, max(seconds, chunk_seconds(count))), _MOST_STEPS))
+            run = work.trainer(work.programs(work.of(model), count if most else 0), learning=model != "dqn")
+            trainers[count] = (run, min(steps_for(run, max(seconds, chunk_seconds(count))), work.CHUNK))
         run, steps = trainers[count]
         print("ms", run(steps) / steps / count * 1e3, flush=True)
-
-
-_MOST_STEPS = 400
-"""Maximum steps of a measurement; stays within an epoch, as the engine's chunks do."""
-
-
-def _trainer(model: str, members: int) -> Any:
-    """A function that trains all members for n steps in the engine's chunks and returns the seconds taken."""
-    from jaxgen.engine import placements
-    from jaxgen.engine.members import of_seeds
-    from jaxgen.engine.programs import Programs
-
-    algorithm, config, hparams, data = _parts(model)
-    many = of_seeds(0, members, hparams) if members else None
-    programs = Programs(algorithm, config, data, placements.of(0, many), 46)
-    programs.compile(many.hparams if many else hparams)
-    carry = programs.start()
-
-    def run(steps: int) -> float:
-        nonlocal carry
-        began = time.perf_counter()
-        for first in range(0, steps, _MOST_STEPS):
-            carry, _ = programs.chunk(carry, 0, min(_MOST_STEPS, steps - first))
-        return time.perf_counter() - began
-
-    if model == "dqn":
-        run(_MOST_STEPS)  # until learning has started
-    return run
-
-
-def _parts(model: str) -> tuple[Any, Any, Any, tuple[Any, Any]]:
-    """Algorithm, configuration, hyperparameters, and data with the shape of MNIST."""
-    if model == "dqn":
-        import dqn_cartpole
-
-        from jaxgen.algorithms import dqn
-
-        settings = dqn_cartpole.SOLVE
-        config = replace(settings.config, learning_starts=1_000, schedule="constant", evaluation_episodes=1)
-        return dqn, config, settings.hparams, (dqn.Batch(), dqn.Batch())
-    import jax
-    import jax.numpy as jnp
-
-    from benchmarks import train
-    from jaxgen.algorithms import gan
-
-    if model == "dense_gan":
-        algorithm, config, hparams = gan, gan.Config(), gan.HParams()
-    else:
-        algorithm, config, hparams = (
-            train.MODELS[model].algorithm,
-            train.MODELS[model].config,
-            train.MODELS[model].hparams,
-        )
-    images = jax.device_put(train.images(config.image_shape))
-    whole = algorithm.Batch(images, jnp.zeros(len(images), jnp.int32))
-    return algorithm, config, hparams, (whole, jax.tree.map(lambda leaf: leaf[:500], whole))

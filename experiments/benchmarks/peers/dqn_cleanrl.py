@@ -44,7 +44,7 @@ def trainer(folder: str, seeds: int, steps: int) -> Callable[[int], float]:
                 yield from range(at, at + steps)
             answered.put(time.perf_counter() - began)
 
-    def script() -> None:
+    def train() -> None:
         try:
             exec(code, module)
         except BaseException as error:
@@ -54,15 +54,20 @@ def trainer(folder: str, seeds: int, steps: int) -> Callable[[int], float]:
         asked.put(count)
         return _result(answered)
 
-    source = dqn_source.read(
-        Path(folder) / "cleanrl" / "dqn_jax.py", {"range(args.total_timesteps)": "step_numbers(args.total_timesteps)"}
-    )
-    code = compile(source, "dqn_jax.py", "exec")
-    module: dict[str, Any] = {"__name__": "__main__", "__file__": "dqn_jax.py", "step_numbers": step_numbers}
-    _prepare(Path(folder))
-    threading.Thread(target=script, daemon=True).start()
+    code, module = script(Path(folder), step_numbers)
+    threading.Thread(target=train, daemon=True).start()
     _result(answered)
     return run
+
+
+def script(folder: Path, step_numbers: Callable[[int], Iterator[int]], seed: int = 1) -> tuple[Any, dict[str, Any]]:
+    """The script's code, whose steps are those that `step_numbers(total)` yields, and the names to execute it with."""
+    source = dqn_source.read(
+        folder / "cleanrl" / "dqn_jax.py", {"range(args.total_timesteps)": "step_numbers(args.total_timesteps)"}
+    )
+    _prepare(folder, seed)
+    names = {"__name__": "__main__", "__file__": "dqn_jax.py", "step_numbers": step_numbers}
+    return compile(source, "dqn_jax.py", "exec"), names
 
 
 def _result(answered: "Queue[float | BaseException]") -> float:
@@ -72,9 +77,9 @@ def _result(answered: "Queue[float | BaseException]") -> float:
     return answer
 
 
-def _prepare(folder: Path) -> None:
+def _prepare(folder: Path, seed: int) -> None:
     sys.path.insert(0, str(folder))
-    sys.argv = ["dqn_jax.py"]
+    sys.argv = ["dqn_jax.py", "--seed", str(seed)]
     tensorboard = ModuleType("torch.utils.tensorboard")
     tensorboard.SummaryWriter = _SilentWriter  # type: ignore[attr-defined]
     sys.modules["torch.utils.tensorboard"] = tensorboard
@@ -87,6 +92,8 @@ class _SilentWriter:
     def add_text(self, *args: Any) -> None: ...
 
     def add_scalar(self, *args: Any) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class _SameStepReset(gymnasium.vector.SyncVectorEnv):

@@ -27,7 +27,7 @@ SHARED = ("timesteps", "n_updates", "current_index", "is_full")
 
 def trainer(folder: str, count: int, steps: int) -> Callable[[int], float]:
     """A function that makes n * `steps` environment steps with `count` seeds and returns the seconds taken."""
-    module, config = _load(Path(folder))
+    module, config = load(Path(folder))
     config |= {"NUM_SEEDS": count, "TOTAL_TIMESTEPS": steps}
 
     def train(key: jax.Array, scan: Callable[..., Any]) -> Any:
@@ -51,7 +51,7 @@ class _Settings(Exception):
     pass
 
 
-def _load(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def load(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The script's names, and the settings its `main` passes to wandb."""
 
     def init(config: dict[str, Any], **_: Any) -> None:

@@ -32,11 +32,17 @@ def _conv() -> keras.Model:
     return keras.Sequential([keras.Input((28, 28, 1)), *encoder, *decoder])
 
 
-def autoencoder_trainer(net: str, images: np.ndarray, batch_size: int) -> Callable[[int], float]:
-    """A function that makes n updates and returns the seconds taken; pixels are converted to floats beforehand."""
+def autoencoder(net: str) -> keras.Model:
+    """The compiled model, for floats in [0, 1]."""
     model = _dense() if net == "dense" else _conv()
     optimizer = keras.optimizers.Adamax(1e-2) if net == "dense" else keras.optimizers.RMSprop(1e-3)
     model.compile(optimizer, keras.losses.BinaryCrossentropy(from_logits=True))
+    return model
+
+
+def autoencoder_trainer(net: str, images: np.ndarray, batch_size: int) -> Callable[[int], float]:
+    """A function that makes n updates and returns the seconds taken; pixels are converted to floats beforehand."""
+    model = autoencoder(net)
     pixels = images.astype(np.float32) / 255
 
     def run(steps: int) -> float:

@@ -49,7 +49,12 @@ def _flower() -> tuple[keras.Model, keras.Model]:
 
 
 def gan_trainer(model: str, images: np.ndarray, batch_size: int) -> Callable[[int], float]:
-    """A function that makes n updates of both players and returns the seconds taken."""
+    """The second of `trainable`."""
+    return trainable(model, images, batch_size)[1]
+
+
+def trainable(model: str, images: np.ndarray, batch_size: int) -> tuple[keras.Model, Callable[[int], float]]:
+    """The generator, and a function that makes n updates of both players and returns the seconds taken."""
     generator, discriminator = _dense() if model == "dense_gan" else _flower()
     smoothing = 0.0 if model == "dense_gan" else 0.05
     optimizers = [keras.optimizers.RMSprop(1e-4) for _ in range(2)]
@@ -88,4 +93,4 @@ def gan_trainer(model: str, images: np.ndarray, batch_size: int) -> Callable[[in
         float(loss)
         return time.perf_counter() - began
 
-    return run
+    return generator, run

@@ -79,16 +79,20 @@ class Vae(keras.Model):
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One update on bytes."""
-        x = tf.cast(data[0], tf.float32) / 255
-        if self.binarize:
-            x = tf.cast(tf.random.uniform(tf.shape(x)) < x, tf.float32)
         with tf.GradientTape() as tape:
-            code, rate = self.code(self.encoder(x, training=True))
-            each = tf.nn.sigmoid_cross_entropy_with_logits(x, self.decoder(code, training=True))
-            loss = tf.reduce_mean(tf.reduce_sum(each, axis=(1, 2, 3)) + self.beta * rate)
+            loss = self.negative_elbo(data[0])
         variables = self.trainable_variables
         self.optimizer.apply(tape.gradient(loss, variables), variables)
         return {"loss": loss}
+
+    def negative_elbo(self, images: tf.Tensor) -> tf.Tensor:
+        """Mean over images, from one code each, with the rate weighted by beta."""
+        x = tf.cast(images, tf.float32) / 255
+        if self.binarize:
+            x = tf.cast(tf.random.uniform(tf.shape(x)) < x, tf.float32)
+        code, rate = self.code(self.encoder(x))
+        each = tf.nn.sigmoid_cross_entropy_with_logits(x, self.decoder(code))
+        return tf.reduce_mean(tf.reduce_sum(each, axis=(1, 2, 3)) + self.beta * rate)
 
 
 def vae_trainer(model: str, images: np.ndarray, batch_size: int) -> Callable[[int], float]:

@@ -63,7 +63,14 @@ def flower_gan() -> tuple[nn.Module, nn.Module]:
 def gan_trainer(
     model: str, images: np.ndarray, batch_size: int, channels_last: bool, compiled: bool
 ) -> Callable[[int], float]:
-    """A function that makes n updates of both players on bytes (N, H, W, C) and returns the seconds taken.
+    """The second of `trainable`."""
+    return trainable(model, images, batch_size, channels_last, compiled)[1]
+
+
+def trainable(
+    model: str, images: np.ndarray, batch_size: int, channels_last: bool, compiled: bool
+) -> tuple[nn.Module, Callable[[int], float]]:
+    """The generator, and a function that makes n updates of both on bytes (N, H, W, C) and returns the seconds taken.
 
     One forward pass of the generator, one of the discriminator over real and generated images together; two backward.
     """
@@ -94,4 +101,4 @@ def gan_trainer(
             optimizer.step()
         return generator_loss
 
-    return training(images, batch_size, update)
+    return generator, training(images, batch_size, update)

@@ -1,6 +1,7 @@
 """PyTorch counterparts of jaxgen's VAE training steps: the same nets, losses, optimizers, batches and precision."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -81,10 +82,24 @@ def _code(vae: Vae, numbers: torch.Tensor) -> Encoded:
     return code, (0.5 * (code**2 - noise**2) - scale.log()).sum(1)
 
 
+def negative_elbo(vae: Vae, x: torch.Tensor) -> torch.Tensor:
+    """Mean over images (B, C, H, W) in [0, 1], from one code each, with the rate weighted by beta."""
+    code, rate = _code(vae, vae.encoder(x))
+    each = functional.binary_cross_entropy_with_logits(vae.decoder(code), x, reduction="none")
+    return (each.sum((1, 2, 3)) + vae.beta * rate).mean()
+
+
 def vae_trainer(
     model: str, images: np.ndarray, batch_size: int, channels_last: bool, compiled: bool
 ) -> Callable[[int], float]:
-    """A function that makes n updates on bytes (N, H, W, C) and returns the seconds taken.
+    """The second of `trainable`."""
+    return trainable(model, images, batch_size, channels_last, compiled)[1]
+
+
+def trainable(
+    model: str, images: np.ndarray, batch_size: int, channels_last: bool, compiled: bool
+) -> tuple[nn.ModuleList, Callable[[int], float]]:
+    """Encoder and decoder, and a function that makes n updates on bytes (N, H, W, C) and returns the seconds taken.
 
     model: mlp_vae (binarized inputs, closed-form KL, Adam), mnist_vae or flower_vae (one-sample KL, Adamax).
     """
@@ -97,11 +112,7 @@ def vae_trainer(
     else:
         optimizer = torch.optim.Adamax(nets.parameters(), lr=2e-3 if model == "mnist_vae" else 3e-4, eps=1e-7)
 
-    def loss_of(x: torch.Tensor) -> torch.Tensor:
-        code, rate = _code(vae, vae.encoder(x))
-        each = functional.binary_cross_entropy_with_logits(vae.decoder(code), x, reduction="none")
-        return (each.sum((1, 2, 3)) + vae.beta * rate).mean()
-
+    loss_of = partial(negative_elbo, vae)
     loss_function = torch.compile(loss_of) if compiled else loss_of
 
     def update(batch: torch.Tensor) -> torch.Tensor:
@@ -113,4 +124,4 @@ def vae_trainer(
         optimizer.step()
         return loss
 
-    return training(images, batch_size, update)
+    return nets, training(images, batch_size, update)

@@ -145,7 +145,8 @@ def _verified(facts: Facts) -> str:
     if found is None:
         return "not yet; jaxgen verify RUN makes parts of it again and compares them"
     how = "bit for bit" if found.exact else "to rounding"
-    made = f"{found.made:,} of {found.steps:,} steps made again"
+    arrays = "" if found.checkpoints is None else " and the arrays of {} of {} checkpoints".format(*found.checkpoints)
+    made = f"{found.made:,} of {found.steps:,} steps{arrays} made again"
     if not found.passed:
         return f"NOT passed on {found.at[:10]}: {made}, and something differs (a record of jaxgen verify)"
     since = f"; {facts.entry.step - found.steps:,} steps were trained since" if facts.entry.step > found.steps else ""

@@ -50,7 +50,7 @@ def _plain(value: Any) -> Any:
 def _settings(run: Recorded) -> Lines:
     """The entry `fitted` follows from the settings, and the members' seeds from the first one."""
     again = _plain(recorded.fitted(run))
-    saved = run.record.get("fitted", again)  # format 0 has none
+    saved = again if run.is_format_0 else run.record["fitted"]
     for part in again:
         for name in sorted(saved[part].keys() | again[part].keys()):
             before, now = saved[part].get(name), again[part].get(name)
@@ -65,7 +65,8 @@ def _sessions(run: Recorded, found: Evidence) -> Lines:
     if found.sessions is None and found.end > run.beginning:
         yield "sessions.json is missing or damaged: nothing says where the run was trained"
     for session in found.sessions or ():
-        if not isinstance(session.get("packages"), dict) or not isinstance(session.get("options"), dict):
+        has_options = run.is_format_0 or isinstance(session.get("options"), dict)
+        if not isinstance(session.get("packages"), dict) or not has_options:
             yield "sessions.json does not say with which versions and options the run was trained"
 
 
@@ -78,8 +79,8 @@ def _manifests(run: Recorded, found: Evidence, reader: Reader) -> Lines:
             if best["step"] is not None:
                 yield f"checkpoint {step} names step {best['step']} as the best of a run that has none"
             continue
-        if best["score"] == 0.0:  # of a run saved from memory
-            continue
+        if best["score"] == 0.0 or (run.is_format_0 and best["step"] is None):
+            continue  # of a run saved from memory, or when its algorithm had no objective yet
         rows = {at: row for (at, kind), row in found.table.items() if kind == "test" and run.beginning < at <= step}
         scores = {at: lower_is_better(objective, row[objective.metric]) for at, row in sorted(rows.items())}
         first = min(scores, key=lambda at: scores[at], default=None)

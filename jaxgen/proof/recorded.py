@@ -57,6 +57,11 @@ class Recorded(NamedTuple):
         """The run's first step: 0, unless it is a fork."""
         return int(self.record.get("parent", {}).get("step", 0))
 
+    @property
+    def is_format_0(self) -> bool:
+        """Whether the record is of the oldest format, which holds less."""
+        return "fitted" not in self.record
+
 
 def record_of(path: Path) -> Json:
     """settings.json of a run that no process is training."""

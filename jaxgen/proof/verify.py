@@ -2,19 +2,15 @@
 
 import contextlib
 import hashlib
-import itertools
 import secrets
 import time
-from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
 
 from jaxgen.contract import Algorithm
 from jaxgen.data.dataset import Dataset
 from jaxgen.engine import loop
 from jaxgen.errors import UserError, check_at_least
-from jaxgen.proof import checks, comparison, evidence, recorded
+from jaxgen.proof import checks, comparison, evidence, recorded, stretches
 from jaxgen.proof.evidence import Evidence
 from jaxgen.proof.recorded import Recorded, Say
 from jaxgen.proof.verdict import Stretch, Verdict
@@ -37,9 +33,11 @@ def verify(
     """Make random stretches between checkpoints again and compare every logged number and every array, bit for bit.
 
     The run's beginning counts as a checkpoint. With `all`, every stretch is made again and all other contents of the
-    directory are checked, too; without it, `segments` of them, chosen by `seed` (default: a random one). On another
-    machine, or with other versions or options, only the first logging interval after each checkpoint is compared, to
-    rounding. Nothing is written; a run that is being trained right now is refused.
+    directory are checked, too; without it, `segments` of them, chosen by `seed` (default: a random one). Where these
+    have more than a twentieth of the steps, they are cut after some of their logging intervals; the shortest is always
+    made whole, so that the arrays of a checkpoint are compared. On another machine, or with other versions or options,
+    only the first logging interval after each checkpoint is compared, to rounding. Nothing is written; a run that is
+    being trained right now is refused.
 
     `algorithm` and `dataset` are needed for a module outside jaxgen that is not imported, and for arrays; `summarize`
     makes the additional entries of the result again.
@@ -48,12 +46,14 @@ def verify(
     began, path = time.perf_counter(), Path(path)
     run = recorded.opened(path, algorithm, dataset)
     found = evidence.of(run)
-    stretches = _stretches(run, found)
-    if not stretches:
+    there = stretches.between(run.beginning, found)
+    if not there:
         raise UserError(f"{path} has trained nothing yet: there is nothing to prove")
     notes, exact = _machine(run, found)
     seed = secrets.randbits(32) if seed is None else seed
-    chosen = stretches if all else _chosen(stretches, segments, seed)
+    chosen = there if all else stretches.chosen(there, segments, seed)
+    if not all and exact:
+        chosen = stretches.cut(chosen, (found.end - run.beginning) // stretches.SHARE, run.plan.log_every)
     with contextlib.closing(Reader(run.checkpoints)) as reader:
         made = []
         for number, (first, last) in enumerate(chosen, 1):
@@ -66,7 +66,9 @@ def verify(
         beginning=run.beginning,
         every=all,
         exact=exact,
-        of=len(stretches),
+        of=len(there),
+        whole=len(set(there).intersection(one[:2] for one in made)),
+        checkpoints=sum(step > run.beginning for step in found.steps),
         stretches=tuple(made),
         problems=(*found.strange, *problems),
         notes=(*notes, *more),
@@ -81,30 +83,17 @@ def _machine(run: Recorded, found: Evidence) -> tuple[list[str], bool]:
     """Limits of the comparison, and whether it can be exact."""
     if not found.sessions:
         return [], True
+    compared = "so only the first logging interval after each checkpoint is compared, and to rounding"
+    if run.is_format_0:
+        return [f"format 0 does not say on which processor and with which options it was trained; {compared}"], False
     now = machine.description(run.job.algorithm.TRAITS.packages)
     warnings = dict.fromkeys(machine.warning(session, now) for session in found.sessions)
     if set(warnings) == {None}:
         return [], True
     which = "its" if None not in warnings else "a part of its"
     return [
-        f"{which} training was done elsewhere: {warning}; so only the first logging interval after each checkpoint is "
-        "compared, and to rounding"
-        for warning in warnings
-        if warning is not None
+        f"{which} training was done elsewhere: {warning}; {compared}" for warning in warnings if warning is not None
     ], False
-
-
-def _stretches(run: Recorded, found: Evidence) -> list[tuple[int, int]]:
-    """From the beginning to the first checkpoint, between checkpoints, and on to the last row of an unfinished run."""
-    steps = [step for step in found.steps if step > run.beginning]
-    ends = [run.beginning, *steps, *([found.end] if found.end > max(steps, default=run.beginning) else [])]
-    return list(itertools.pairwise(ends))
-
-
-def _chosen(stretches: Sequence[tuple[int, int]], segments: int, seed: int) -> list[tuple[int, int]]:
-    count = min(segments, len(stretches))
-    places = np.random.default_rng(seed).choice(len(stretches), count, replace=False)
-    return [stretches[place] for place in sorted(places.tolist())]
 
 
 def _made(run: Recorded, found: Evidence, reader: Reader, first: int, last: int, exact: bool) -> Stretch:

@@ -105,6 +105,12 @@ def test_two_processes_are_one_run_and_only_the_first_writes(alone, tmp_path):
     assert (path / "result.json").exists()
     assert (path / "figures").exists()
     assert [folder.name for folder in tmp_path.iterdir()] == ["run"]
+    verified = subprocess.run(
+        [sys.executable, "-m", "jaxgen", "verify", str(path), "--all"], capture_output=True, text=True, timeout=200
+    )
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert "compared to rounding" in verified.stdout
+    assert verified.stdout.count("its training was done elsewhere") == 1
 
 
 @pytest.mark.slow

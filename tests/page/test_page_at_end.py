@@ -11,10 +11,12 @@ from jaxgen import page
 from jaxgen.algorithms import autoencoder
 from jaxgen.errors import SettingError
 from jaxgen.experiment import Experiment
+from jaxgen.files import write_json
 from jaxgen.launch import experiments
 from jaxgen.page import facts
 from jaxgen.proof import verdict
 from jaxgen.proof.verify import verify
+from jaxgen.runs import checkpoint
 from jaxgen.runs.fit import fit
 
 
@@ -75,11 +77,16 @@ def test_the_head_says_what_the_last_verification_found(tiny, make_settings):
     assert found.write_record() == path / verdict.RECORD
     saved = json.loads((path / verdict.RECORD).read_text())
     assert "not a proof" in saved["note"]
-    assert verdict.recorded(path) == (True, saved["at"], 12, 12, True)
+    there = len(checkpoint.steps(path / "checkpoints"))
+    assert verdict.recorded(path) == (True, saved["at"], 12, 12, True, (there, there))
     assert said() == (
-        f"passed on {saved['at'][:10]}: 12 of 12 steps made again and equal bit for bit "
-        "(a record of jaxgen verify, not a proof)"
+        f"passed on {saved['at'][:10]}: 12 of 12 steps and the arrays of {there} of {there} checkpoints made again and "
+        "equal bit for bit (a record of jaxgen verify, not a proof)"
     )
+    older = {name: value for name, value in saved.items() if not name.startswith(("checkpoints", "sha256"))}
+    write_json(path / verdict.RECORD, older)
+    assert "12 of 12 steps made again" in said()
+    found.write_record()
     assert verify(path, all=True).passed  # the record is no part of what is proved
     (path / verdict.RECORD).write_text((path / verdict.RECORD).read_text().replace("true", "false", 1))
     assert said().startswith("not yet")  # its checksum is wrong

@@ -23,6 +23,7 @@ from jaxgen import data
 from jaxgen.data.rows import of_arrays
 from jaxgen.engine import members as members_lib
 from jaxgen.errors import SettingError, UserError
+from jaxgen.proof import stretches
 from jaxgen.proof.verify import verify
 from jaxgen.runs import lock, machine
 from jaxgen.runs.fit import Task, execute
@@ -89,10 +90,43 @@ def test_an_honest_run_passes_and_its_directory_is_left_alone(honest):
     assert sum(stretch.numbers for stretch in whole.stretches) == len(logged)
     assert min(stretch.arrays for stretch in whole.stretches) > 5
     assert json.loads(json.dumps(whole.to_json()))["passed"] is True
-    part = assert_passes(path, segments=2, seed=7)
-    assert [one for one in whole.stretches if one in part.stretches] == list(part.stretches)
-    assert len(part.stretches) == 2
-    assert "2 of 3 stretches (12 of 18 steps, chosen with seed 7)" in part.lines()[0]
+    assert (whole.whole, whole.compared, whole.checkpoints) == (3, 3, 3)
+    assert "3 of 3 stretches (18 of 18 steps) made again" in whole.lines()[0]
+    assert not any(line.startswith("not compared") for line in whole.lines())
+
+
+def test_a_short_run_is_made_again_in_part_and_says_in_which(honest):
+    """One stretch of the two is whole, of the other there is an interval."""
+    part, again = (assert_passes(honest[1], segments=2, seed=7) for _ in range(2))
+    assert part.stretches == again.stretches
+    assert [(one.last - one.first, one.arrays > 0) for one in part.stretches] == [(6, True), (4, False)]
+    assert (part.whole, part.compared, part.checkpoints, part.made) == (1, 1, 3, 10)
+    assert "1 of 3 stretches and the beginning of 1 more (10 of 18 steps, chosen with seed 7) made" in part.lines()[0]
+    assert "arrays of 1 of 3 checkpoints compared bit for bit" in part.lines()[0]
+    assert part.lines()[1] == (
+        "not compared: 8 steps, the arrays of 2 checkpoints, the result, the sessions and the fitted settings (--all "
+        "compares all)"
+    )
+    record = part.to_json()
+    assert (record["steps_made_again"], record["checkpoints_compared"], record["checkpoints"]) == (10, 1, 3)
+
+
+def test_a_number_that_was_made_again_is_compared_and_another_is_not(honest, tmp_path):
+    path = shutil.copytree(honest[1], tmp_path / "forged")
+    edited(path, 8, f"train/{ANY[honest[0]]}", last_digit)
+    found = {seed: verify(path, segments=1, seed=seed) for seed in range(8)}
+    assert {one.passed for one in found.values()} == {True, False}
+    assert all(one.passed == (one.stretches[0].first != 6) for one in found.values())
+
+
+def test_stretches_are_cut_to_the_steps_there_are_but_for_the_shortest():
+    ten = [(100 * place, 100 * place + 100) for place in (1, 4, 8)]
+    assert stretches.cut(ten, 300, 10) == ten
+    assert stretches.cut(ten, 1000, 10) == ten
+    assert stretches.cut(ten, 150, 10) == [(100, 200), (400, 420), (800, 830)]
+    assert stretches.cut(ten, 0, 10) == [(100, 200), (400, 410), (800, 810)]
+    assert stretches.cut([(0, 3), (95, 400), (400, 407)], 60, 10) == [(0, 3), (95, 140), (400, 407)]
+    assert stretches.cut([(0, 50)], 1, 10) == [(0, 50)]
 
 
 def in_settings(change):

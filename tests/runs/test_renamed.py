@@ -10,6 +10,7 @@ import pytest
 
 import jaxgen as jg
 from jaxgen.errors import UserError
+from jaxgen.proof.verify import verify
 from jaxgen.runs import checkpoint
 
 SAVED = Path(__file__).parent / "format0"
@@ -64,6 +65,16 @@ def test_a_run_of_format_0_goes_on_to_a_format_1_checkpoint(name, unpacked):
     assert step == run.step
     assert any(array.startswith("sums.") for array in arrays)
     assert "sums" not in arrays
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_run_of_format_0_is_proved_as_far_as_that_goes(name, unpacked):
+    """It does not say on which processor it was trained, and its numbers are those of today's code."""
+    found = verify(unpacked(name), all=True)
+    assert found.passed, found.lines()
+    assert not found.exact
+    assert found.notes[0].startswith("format 0 does not say on which processor")
+    assert sum(stretch.numbers for stretch in found.stretches) > 0
 
 
 def test_sums_in_one_array_are_found_again_by_their_names(tmp_path):

@@ -9,7 +9,7 @@ from jaxgen.proof.evidence import Evidence
 
 SHARE = 20
 """Without `all`, `verify` makes about one in so many steps again: with loading, compiling and evaluations less than a
-tenth of the time of training."""
+tenth of the time of training, if that was minutes."""
 
 Steps = tuple[int, int]
 """First (inclusive) and last (exclusive)."""

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,6 +51,7 @@ ROOTS = frozenset(
     | sys.stdlib_module_names
 )
 """Packages that functions found in them are from."""
+_ADDRESS = re.compile(" at 0x[0-9a-f]+")
 CONSTANTS = (bool, int, float, str, tuple, frozenset)
 Devices = Sequence[jax.Device] | None
 """The devices of programs that a later process can load; None if it must compile its own."""
@@ -146,8 +148,9 @@ def _replaceable(functions: Sequence[Callable[..., Any]]) -> list[str] | None:
         for owner in owners:
             for key, value in vars(owner).items():
                 here = f"{path} {owner.__name__}.{key}"
-                if isinstance(value, CONSTANTS):
-                    found.append(f"{here} = {value!r}")
+                if isinstance(value, CONSTANTS) and not key.startswith("__"):
+                    shown = sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)
+                    found.append(f"{here} = {_ADDRESS.sub('', str(shown))}")
                 elif isinstance(value, ModuleType):
                     waiting.append(value.__name__)
                 elif callable(value) and hasattr(value, "__qualname__") and isinstance(value.__module__, str):

@@ -187,6 +187,38 @@ def test_a_full_disk_costs_nothing(store, monkeypatch):
     assert not list(store.iterdir())
 
 
+NAMES = """
+import sys
+from pathlib import Path
+from jaxgen.algorithms import autoencoder, dqn, gan, vae
+from jaxgen.engine import executables
+from jaxgen.evaluation import codes
+from jaxgen.rl import environments
+
+environments.make("CartPole-v1")
+executables.use(Path(sys.argv[1]))
+for algorithm in (autoencoder, dqn, gan, vae):
+    print(executables.name((algorithm.init, algorithm.step, algorithm.evaluate), algorithm.Config()))
+print(executables.name((codes.posteriors,), vae.Config()))
+"""
+
+
+def test_names_are_the_same_in_every_process(tmp_path):
+    names = [
+        subprocess.run(
+            [sys.executable, "-c", NAMES, str(tmp_path)],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout.split()
+        for seed in ("1", "2")
+    ]
+    assert names[0] == names[1]
+    assert len(set(names[0])) == 5
+    assert "None" not in names[0]
+
+
 IN_BOTH = """
 import sys, threading, jax, jax.numpy as jnp
 from pathlib import Path

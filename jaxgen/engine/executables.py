@@ -33,23 +33,8 @@ LARGEST = 2**29
 _SOURCE = Path(__file__).parents[1]
 _NO_PROGRAM = ("jax_compilation_cache_dir", "jax_dump_ir_to", "jax_persistent_cache_min_compile_time_secs")
 """Options that change no program."""
-ROOTS = frozenset(
-    {
-        "jaxgen",
-        "jax",
-        "jaxlib",
-        "flax",
-        "optax",
-        "distrax",
-        "gymnax",
-        "rlax",
-        "numpy",
-        "jaxtyping",
-        "beartype",
-        "typing_extensions",
-    }
-    | sys.stdlib_module_names
-)
+_LIBRARIES = "jax jaxlib flax optax distrax gymnax rlax numpy jaxtyping beartype typing_extensions"
+ROOTS = frozenset(("jaxgen", *_LIBRARIES.split(), *sys.stdlib_module_names))
 """Packages that functions found in them are from."""
 _ADDRESS = re.compile(" at 0x[0-9a-f]+")
 CONSTANTS = (bool, int, float, str, tuple, frozenset)

@@ -206,7 +206,7 @@ def compile(lowered: jax.stages.Lowered, devices: Devices) -> Program:
 
 @lru_cache(maxsize=64)
 def _program(function: Callable[..., Any], config: Any, structure: Any, shapes: Any) -> Callable[..., Any]:
-    named, devices = name((function,), config, structure, shapes), jax.devices()[:1]
+    named, devices = name((function,), config, structure, shapes), jax.local_devices()[:1]
     found = find(named, devices)
     if found is not None:
         return found[0]["program"].call
@@ -219,7 +219,7 @@ def _program(function: Callable[..., Any], config: Any, structure: Any, shapes: 
 
 def call(function: Callable[..., Any], config: Any, *arguments: Any) -> Any:
     """`function(*arguments, config=config)` on the first device, compiled once for arguments of these shapes."""
-    arguments = jax.tree.map(jnp.asarray, arguments)
+    arguments = jax.device_put(jax.tree.map(jnp.asarray, arguments), jax.local_devices()[0])
     leaves, structure = jax.tree.flatten(arguments)
     return _program(function, config, structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves))(*arguments)
 

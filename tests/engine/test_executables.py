@@ -166,6 +166,15 @@ def test_a_call_is_kept_by_its_shapes_and_fixed_arguments(store):
     assert len(list(store.glob("*.set"))) == 2
 
 
+def test_arguments_may_be_on_any_device(store):
+    params = autoencoder.init(jax.random.key(0), HPARAMS, CONFIG).params
+    code = np.ones((2, CONFIG.code_size), np.float32)
+    first = executables.call(autoencoder.decode, CONFIG, params, code)
+    many = members.spread(lambda scale: jax.tree.map(lambda x: x * scale, params), (True,), 4)
+    for other in (jax.device_put(params, jax.devices()[3]), members.member(jax.jit(many)(np.ones(4, np.float32)), 1)):
+        equal(executables.call(autoencoder.decode, CONFIG, other, code), first)
+
+
 def test_files_that_were_not_used_for_longest_are_removed(store, monkeypatch):
     store.mkdir()
     for age, name in enumerate(["new", "old", "older"]):

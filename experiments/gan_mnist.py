@@ -2,7 +2,7 @@
 
     python experiments/gan_mnist.py --preset quick              # embedded digits, a column each: 12 s of training
     python experiments/gan_mnist.py                             # the chapter's, MNIST, 20 epochs
-    python experiments/gan_mnist.py --preset better             # small convolutional nets, R1, EMA
+    python experiments/gan_mnist.py --preset better             # classes, small convolutional nets, R1, EMA: 10 minutes
     python experiments/evaluate_gan.py runs/gan_mnist-001       # how good its samples are
 
 Losses, sample quality and training time: docs/measurements.md.
@@ -20,7 +20,17 @@ from jaxgen.runs.settings import RunSettings, Settings
 
 CHAPTER = Settings(gan.Config(), gan.HParams(), RunSettings(epochs=20, draw_every=1), DataSettings("mnist"))
 BETTER = Settings(
-    gan.Config(net="small", penalty="r1", penalty_every=4, ema=True, optimizer="adam", batch_size=64),
+    gan.Config(
+        net="small",
+        generator_widths=(64, 32),
+        discriminator_widths=(32, 64),
+        classes=10,
+        penalty="r1",
+        penalty_every=4,
+        ema=True,
+        optimizer="adam",
+        batch_size=64,
+    ),
     gan.HParams(
         generator=Optimizer(learning_rate=1e-3, b1=0.5, b2=0.99),
         discriminator=Optimizer(learning_rate=1e-3, b1=0.5, b2=0.99),
@@ -31,7 +41,7 @@ BETTER = Settings(
 )
 QUICK = replace(
     BETTER,
-    config=replace(BETTER.config, net="dense", classes=10),
+    config=replace(BETTER.config, net="dense", generator_widths=(), discriminator_widths=()),
     run=RunSettings(epochs=150, draw_every=15, evaluate_every=15),
     data=DataSettings("digits"),
 )

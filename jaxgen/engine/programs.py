@@ -109,12 +109,9 @@ class Programs:
 
     def _found_or_compiled(self) -> Compiled:
         """The programs of an earlier process, or new ones, which are kept for later ones."""
-        functions, devices = (
-            (self._algorithm.init, self._algorithm.step, self._algorithm.evaluate),
-            self.placement.devices,
-        )
+        functions = self._algorithm.init, self._algorithm.step, self._algorithm.evaluate
         name = executables.name(functions, self._config, self.placement.programs, *self._numbers())
-        programs, (metrics, places) = executables.find(name, devices) or self._compile(name)
+        programs, (metrics, places) = executables.find(name, self.placement.devices) or self._compile(name)
         calls = {label: program.call for label, program in programs.items()}
         return Compiled(**calls, metrics=metrics, places=places).checked()
 

@@ -30,7 +30,6 @@ class Terminal(Bar):
         super().__init__(None if bar else True)
         self._shown = float("-inf")
         self._compiled = threading.Event()
-        self._said = 0.0
 
     def opened(self, path: Path | None, dataset: Dataset | None, members: Members | None) -> None:
         if path is not None:
@@ -50,8 +49,8 @@ class Terminal(Bar):
             print(f"continuing from step {first}")
         print(parameter_table(parameters), flush=True)
         super().began(first, total, parameters)
-        self._step, self._begin, self._total, self._since = first, first, total, time.monotonic()
-        self._said = self._since
+        self._step, self._begin, self._total = first, first, total
+        self._since = self._said = time.monotonic()
 
     def trained(self, steps: int, images_per_second: float | None, shown: dict[str, float]) -> None:
         super().trained(steps, images_per_second, shown)

@@ -16,6 +16,7 @@ from matplotlib import pyplot
 from torch import nn
 from torch.nn import functional
 
+Loss = Callable[[torch.Tensor], torch.Tensor]
 EVALUATED = 1_000
 """Images in a batch of an evaluation."""
 
@@ -29,6 +30,23 @@ def epoch(images: torch.Tensor, batch_size: int, update: Callable[[torch.Tensor]
     order = torch.randperm(len(images))
     for first in range(0, len(images) - batch_size + 1, batch_size):
         update(images[order[first : first + batch_size]])
+
+
+def updates(optimizer: torch.optim.Optimizer, loss_of: Loss) -> Callable[[torch.Tensor], None]:
+    """A function that makes one update on a batch."""
+
+    def update(batch: torch.Tensor) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss_of(batch).backward()
+        optimizer.step()
+
+    return update
+
+
+def evaluated(images: torch.Tensor, loss_of: Loss) -> float:
+    """Mean loss over the batches of a split."""
+    with torch.no_grad():
+        return float(np.mean([float(loss_of(batch)) for batch in images.split(EVALUATED)]))
 
 
 def autoencoder(seed: int, folder: str, epochs: int = 5, rate: float = 1e-2) -> dict[str, Any]:
@@ -47,15 +65,10 @@ def trained_autoencoder(splits: dict[str, torch.Tensor], seed: int, epochs: int,
         x = batch.float() / 255
         return functional.binary_cross_entropy_with_logits(model(x), x, reduction="none").sum((1, 2, 3)).mean()
 
-    def update(batch: torch.Tensor) -> None:
-        optimizer.zero_grad(set_to_none=True)
-        loss_of(batch).backward()
-        optimizer.step()
-
+    update = updates(optimizer, loss_of)
     for _ in range(epochs):
         epoch(splits["train"], 128, update)
-    with torch.no_grad():
-        return float(np.mean([float(loss_of(batch)) for batch in splits["test"].split(EVALUATED)]))
+    return evaluated(splits["test"], loss_of)
 
 
 def sweep(seed: int, folder: str) -> dict[str, Any]:
@@ -76,15 +89,10 @@ def vae(seed: int, folder: str, epochs: int = 40) -> dict[str, Any]:
     def loss_of(batch: torch.Tensor) -> torch.Tensor:
         return pytorch_vae.negative_elbo(parts, torch.bernoulli(batch.float() / 255))
 
-    def update(batch: torch.Tensor) -> None:
-        optimizer.zero_grad(set_to_none=True)
-        loss_of(batch).backward()
-        optimizer.step()
-
+    update = updates(optimizer, loss_of)
     for _ in range(epochs):
         epoch(splits["train"], 128, update)
-        with torch.no_grad():
-            value = float(np.mean([float(loss_of(batch)) for batch in splits["test"].split(EVALUATED)]))
+        value = evaluated(splits["test"], loss_of)
         if value <= tasks.NEGATIVE_ELBO:
             break
     return {"value": value, "reached": value <= tasks.NEGATIVE_ELBO}

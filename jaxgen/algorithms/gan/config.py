@@ -82,8 +82,8 @@ class Config:
             if self.net == "flower" and widths and len(widths) != wanted:
                 refuse(f"config.{player}_widths", widths, f"{wanted} positive integers for the {self.net} net")
         if self.net != "dense":
-            deep = self.net == "small" and self.generator_widths
-            nets.check_conv_image_shape(self.image_shape, len(self.generator_widths) if deep else 2)
+            doublings = len(self.generator_widths) if self.net == "small" else 0
+            nets.check_conv_image_shape(self.image_shape, doublings or 2)
 
 
 @jax.tree_util.register_dataclass

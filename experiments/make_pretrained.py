@@ -16,6 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
+
 import jaxgen.launch.early  # noqa: F401 Ctrl-C while the rest is imported
 from jaxgen.engine import loop
 from jaxgen.errors import check_choice
@@ -57,9 +60,6 @@ class Settings:
 
 def rounded(run: Run) -> Run:
     """The run with weights rounded to float16, and evaluated once more."""
-    import jax
-    import numpy as np
-
     stored = {name: x.astype(np.float16) for name, x in weights.arrays(run, generator_only=True).items()}
     state = functions.with_weights(run.algorithm, run.state, stored)
     evaluate = jax.jit(partial(run.algorithm.evaluate, config=run.config))
@@ -72,8 +72,6 @@ def rounded(run: Run) -> Run:
 
 def reconstructions(run: Run) -> Any:
     """Test images in every other row, and below each what the model makes of it."""
-    import numpy as np
-
     half = weights.COLUMNS**2 // 2
     images = run.data().test.images[:half]
     rows = (

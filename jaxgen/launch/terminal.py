@@ -41,7 +41,7 @@ class Terminal(Bar):
         while not self._compiled.wait(wait):
             wait = MINUTE
             seconds = time.monotonic() - began
-            print(f"compiling for {seconds:.0f} s; later starts of this program take a fraction of it", flush=True)
+            print(f"compiling for {seconds:.0f} s; later starts of this program take a fraction of that", flush=True)
 
     def began(self, first: int, total: int, parameters: Tree) -> None:
         self._compiled.set()

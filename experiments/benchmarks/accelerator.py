@@ -24,7 +24,6 @@ import numpy as np
 import jaxgen
 from benchmarks import dqn_ours, reporting, work
 from benchmarks.measuring import Measurement, Row, Run, compare, interleave, left_out, say
-from benchmarks.train import MODELS
 from jaxgen import data as data_lib
 from jaxgen.algorithms import autoencoder, dqn, gan, vae
 from jaxgen.errors import check_at_least, check_choice, refuse
@@ -61,7 +60,7 @@ class Accelerator(Measurement):
     """Nothing new is begun after this time; a last compilation may take a minute more."""
     quick: bool = False
     """Two models, few seeds and short measurements, to try the command."""
-    models: tuple[str, ...] = tuple(MODELS)
+    models: tuple[str, ...] = tuple(work.MODELS)
     """Models to measure."""
     seeds: tuple[int, ...] = SEEDS
     """Numbers of deep Q-networks trained at once."""
@@ -75,7 +74,7 @@ class Accelerator(Measurement):
         check_at_least("minutes", self.minutes, 0)
         check_at_least("seconds", self.seconds, 0.001)
         for model in self.models:
-            check_choice("models", model, MODELS)
+            check_choice("models", model, work.MODELS)
         for count in self.seeds:
             check_at_least("seeds", count, 1)
         if self.purejaxrl is not None and not self.purejaxrl.is_dir():

@@ -12,10 +12,9 @@ import numpy as np
 import optax
 from jax import lax
 
-from benchmarks import train
+from benchmarks import train, work
 from benchmarks.measuring import Measurement, Row, Run, compare, geometric_mean, interleave, left_out, say
 from jaxgen.algorithms import vae
-from jaxgen.engine import loop
 from jaxgen.errors import check_at_least, check_choice
 from jaxgen.nets.autoencoders import DenseEncoder
 from jaxgen.nets.ops import dense
@@ -24,8 +23,8 @@ Clock = Literal["wall", "processor"]
 HALF, SINGLE = "bfloat16", "our float32"
 _iwae = partial(vae.Config, inputs="binarized", objective="iwae", activation="tanh", widths=(200, 200), latent_size=50)
 MODELS = {
-    **train.MODELS,
-    "iwae": train.MODELS["mlp_vae"]._replace(config=_iwae(samples=50, batch_size=20), pytorch=""),
+    **work.MODELS,
+    "iwae": work.MODELS["mlp_vae"]._replace(config=_iwae(samples=50, batch_size=20), pytorch=""),
 }
 Q_NETS = {f"q_net_{width}": width for width in (64, 128, 256)}
 """Nets 4-w-w-2, trained by Q-learning on a fixed replay buffer."""
@@ -116,25 +115,22 @@ def _repeated(function: Callable[..., jax.Array], *operands: jax.Array) -> Run:
     return run
 
 
-def steps(model: train.Model) -> dict[str, Run]:
+def steps(model: work.Model) -> dict[str, Run]:
     """A model's training loop in both precisions, and PyTorch's."""
-    images = train.images(model.config.image_shape)
-    data = model.algorithm.Batch(jax.device_put(images), jnp.zeros(len(images), jnp.int32))
-    hparams = jax.tree.map(jnp.float32, model.hparams)
     runs = {
-        name: train.in_chunks(model.algorithm, replace(model.config, dtype=dtype), hparams, loop.keys(0), data)
+        name: work.trainer(work.programs(model.work._replace(config=replace(model.config, dtype=dtype))))
         for name, dtype in ((HALF, "bfloat16"), (SINGLE, "float32"))
     }
-    return {**runs, **(_pytorch(model, images) if model.pytorch else {})}
+    return {**runs, **(_pytorch(model) if model.pytorch else {})}
 
 
-def _pytorch(model: train.Model, images: np.ndarray) -> dict[str, Run]:
+def _pytorch(model: work.Model) -> dict[str, Run]:
     try:
         import torch
     except ImportError as error:
         left_out("PyTorch", error)
         return {}
-    make = train.function(model.pytorch)
+    make, images = train.function(model.pytorch), work.images(model.config.image_shape)
     eager, cast = (
         make(model.net, images, model.config.batch_size, channels_last=False, compiled=False) for _ in range(2)
     )

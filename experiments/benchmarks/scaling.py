@@ -12,7 +12,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from benchmarks.measuring import Row, Run, compare, interleave, say
-from benchmarks.train import MODELS, OfModels, images
+from benchmarks.train import OfModels
+from benchmarks.work import MODELS, images
 from jaxgen import data as data_lib
 from jaxgen.engine import batches, loop, parallel, placements
 from jaxgen.engine.programs import Programs

@@ -1,24 +1,24 @@
-"""One training step of each measured model, as the engine runs it: the seven of `train`, and a deep Q-network."""
+"""One training step of each measured model, as the engine runs it: seven on images, and a deep Q-network.
 
+Images are random bytes with the data's shape, because the work does not depend on their content.
+"""
+
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from benchmarks.train import MODELS, images
-from jaxgen.algorithms import dqn
+from jaxgen.algorithms import autoencoder, dqn, gan, vae
 from jaxgen.engine import loop, placements
 from jaxgen.engine.members import of_seeds
 from jaxgen.engine.programs import Programs
-
-NAMES = (*MODELS, "dqn")
-CHUNK = 400
-"""Maximum steps of a chunk; stays within an epoch, as the engine's chunks do."""
-LOG_EVERY = 46
 
 
 class Work(NamedTuple):
@@ -29,10 +29,84 @@ class Work(NamedTuple):
     hparams: Any
 
 
+class Model(NamedTuple):
+    """A row: our side, and the functions in `peers/` that build the other."""
+
+    algorithm: Any
+    config: Any
+    hparams: Any
+    pytorch: str
+    """module.function(net, images, batch_size, channels_last, compiled) -> Run."""
+    keras: str
+    """module.function(net, images, batch_size) -> Run."""
+    net: str
+    """The model's name in those functions."""
+    layouts: tuple[bool, ...] = (False, True)
+    """Values of channels_last to measure."""
+    variant: tuple[str, dict[str, Any]] = ("", {})
+    """Name and settings of a second variant of ours, measured beside the first."""
+
+    @property
+    def work(self) -> Work:
+        """Our side."""
+        return Work(self.algorithm, self.config, self.hparams)
+
+
+_autoencoder = partial(Model, autoencoder, pytorch="pytorch.autoencoder_trainer", keras="keras.autoencoder_trainer")
+_vae = partial(Model, vae, pytorch="pytorch_vae.vae_trainer", keras="keras_vae.vae_trainer")
+_gan = partial(
+    Model,
+    gan,
+    pytorch="pytorch_gan.gan_trainer",
+    keras="keras_gan.gan_trainer",
+    variant=("our step with two forward passes", {"shared_passes": False}),
+)
+_one_sample = partial(vae.Config, rate="sampled", optimizer="adamax")
+
+MODELS = {
+    "dense_ae": _autoencoder(
+        config=autoencoder.Config(), hparams=autoencoder.HParams(learning_rate=1e-2), net="dense", layouts=(False,)
+    ),
+    "conv_ae": _autoencoder(
+        config=autoencoder.Config(net="conv", optimizer="rmsprop", batch_size=64),
+        hparams=autoencoder.HParams(),
+        net="conv",
+    ),
+    "mlp_vae": _vae(config=vae.Config(inputs="binarized"), hparams=vae.HParams(), net="mlp_vae", layouts=(False,)),
+    "mnist_vae": _vae(
+        config=_one_sample(net="conv", latent_size=2, batch_size=32),
+        hparams=vae.HParams(learning_rate=2e-3),
+        net="mnist_vae",
+    ),
+    "flower_vae": _vae(
+        config=_one_sample(net="flower", image_shape=(80, 80, 3), latent_size=10, posterior="full", batch_size=20),
+        hparams=vae.HParams(learning_rate=3e-4, beta=0.0006),
+        net="flower_vae",
+    ),
+    "dense_gan": _gan(config=gan.Config(), hparams=gan.HParams(), net="dense_gan", layouts=(False,)),
+    "flower_gan": _gan(
+        config=gan.Config(image_shape=(80, 80, 3), net="flower", dropout=0.3, batch_size=32),
+        hparams=gan.HParams(real_target=0.95, fake_target=0.05, generator_target=0.95),
+        net="flower_gan",
+    ),
+}
+
+NAMES = (*MODELS, "dqn")
+CHUNK = 400
+"""Maximum steps of a chunk; stays within an epoch, as the engine's chunks do."""
+LOG_EVERY = 46
+
+
+def images(shape: tuple[int, int, int]) -> np.ndarray:
+    """As many random images as MNIST has, or 2,000 large ones."""
+    count = 60_000 if math.prod(shape) < 1_000 else 2_000
+    return np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
 def of(name: str) -> Work:
     """The settings of one of `NAMES`."""
     if name != "dqn":
-        return Work(MODELS[name].algorithm, MODELS[name].config, MODELS[name].hparams)
+        return MODELS[name].work
     import dqn_cartpole
 
     settings = dqn_cartpole.SOLVE

@@ -114,8 +114,8 @@ def validate_schedule(schedule: Schedule, steps: float) -> None:
         check_at_least("hparams.schedule_steps", steps, 0)
 
 
-def complete_schedule(schedule: Schedule, hparams: T, updates: int) -> T:
-    """`hparams` with a schedule length of 0 replaced by the run's number of updates."""
-    if schedule == "constant" or hparams.schedule_steps:  # type: ignore[attr-defined]
+def complete_schedule(hparams: T, config: Any, updates: int) -> T:
+    """`hparams` with a schedule length of 0 replaced by the run's number of updates, if `config.schedule` needs one."""
+    if config.schedule == "constant" or hparams.schedule_steps:  # type: ignore[attr-defined]
         return hparams
     return dataclasses.replace(hparams, schedule_steps=float(updates))  # type: ignore[type-var]

@@ -219,6 +219,27 @@ def test_critic_steps_see_the_images_in_turn_and_move_only_the_discriminator_but
     assert all(0 < x < 0.04 for x in jax.tree.leaves(moved))  # one RMSprop step of 0.01 is at most 0.01 sqrt(10)
 
 
+def test_a_schedule_scales_both_players_updates():
+    plain = dataclasses.replace(PLAIN, optimizer="sgd")
+    linear = dataclasses.replace(plain, schedule="linear")
+    before = fresh(plain)._replace(step=jnp.int32(5))
+    whole, half = (
+        jax.tree.map(jnp.subtract, step_of(config)(before, batch(), KEY, hparams)[0].params, before.params)
+        for config, hparams in ((plain, HP), (linear, dataclasses.replace(HP, schedule_steps=jnp.float32(10))))
+    )
+    assert min(float(jnp.abs(x).max()) for x in jax.tree.leaves(whole)) > 1e-5
+    chex.assert_trees_all_close(half, jax.tree.map(lambda x: x / 2, whole), rtol=1e-2, atol=1e-7)
+
+
+def test_a_schedule_without_a_length_takes_the_runs():
+    linear = dataclasses.replace(PLAIN, schedule="linear")
+    assert gan.TRAITS.complete(gan.HParams(), linear, 30).schedule_steps == 30
+    assert gan.TRAITS.complete(gan.HParams(schedule_steps=7.0), linear, 30).schedule_steps == 7
+    assert gan.TRAITS.complete(gan.HParams(), PLAIN, 30) == gan.HParams()
+    with pytest.raises(SettingError, match=r"hparams\.schedule_steps = -1"):
+        gan.validate(gan.HParams(schedule_steps=-1.0), linear)
+
+
 def test_the_moving_average_follows_the_generator():
     config = dataclasses.replace(PLAIN, ema=True)
     state = fresh(config)
@@ -275,6 +296,7 @@ def test_bfloat16_step_keeps_float32_state():
         ({"net": "dens"}, r"config\.net = 'dens'.*did you mean 'dense'"),
         ({"loss": "hing"}, r"config\.loss = 'hing'.*did you mean 'hinge'"),
         ({"penalty": "r2"}, r"config\.penalty"),
+        ({"schedule": "liner"}, r"config\.schedule = 'liner'.*did you mean 'linear'"),
         ({"augment": ("colour",)}, r"config\.augment = 'colour'.*did you mean 'color'"),
         ({"dropout": 1.0}, r"config\.dropout"),
         ({"batch_size": 0}, r"config\.batch_size"),

@@ -177,7 +177,7 @@ def complete(hparams: HParams, config: Config, steps: int) -> HParams:
     budget = steps * config.transitions
     if config.learning_starts > budget:
         refuse("config.learning_starts", config.learning_starts, f"at most the run's environment steps, {budget}")
-    return optim.complete_schedule(config.schedule, hparams, steps * config.updates)
+    return optim.complete_schedule(hparams, config, steps * config.updates)
 
 
 def divided(config: Config) -> dict[str, int]:

@@ -5,6 +5,7 @@ of each net, as in the chapter, or the discriminator takes `critic_steps` steps 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -61,6 +62,7 @@ def health(metrics: Mapping[str, float]) -> str | None:
 TRAITS = Traits(
     progress=("generator_loss", "discriminator_loss"),
     adapt=adapt,
+    complete=optim.complete_schedule,
     divided=divided,
     health=health,
     parameters=lambda state: state.params,
@@ -77,20 +79,25 @@ def init(key: Array, hparams: HParams, config: Config) -> State:
         "generator": generator(config).init(keys[0], jnp.zeros((1, config.noise_size)), classes)["params"],
         "discriminator": discriminator(config).init(keys[1], jnp.zeros((1, *config.image_shape)), classes)["params"],
     }
-    opt_state = {name: _optimizer(name, hparams, config).init(params[name]) for name in params}
+    opt_state = {name: _optimizer(name, 0, hparams, config).init(params[name]) for name in params}
     vectors = spectral.init_vectors(keys[2], params["discriminator"]) if config.spectral_norm else {}
     ema = jax.tree.map(jnp.copy, params["generator"]) if config.ema else {}
     return State(jnp.zeros((), jnp.int32), params, opt_state, ema, vectors)
 
 
-def _optimizer(player: str, hparams: HParams, config: Config) -> optax.GradientTransformation:
-    return optim.optimizer(config.optimizer, getattr(hparams, player))
+def _optimizer(
+    player: str, step: Int[Array, ""] | int, hparams: HParams, config: Config
+) -> optax.GradientTransformation:
+    own: optim.HParams = getattr(hparams, player)
+    rate = optim.learning_rate(config.schedule, own.learning_rate, step, hparams.schedule_steps)
+    return optim.optimizer(config.optimizer, replace(own, learning_rate=rate))
 
 
 def _apply(state: State, player: str, grads: Params, hparams: HParams, config: Config) -> State:
     """One optimizer step for one player."""
     params = state.params[player]
-    params, opt_state = optim.descend(_optimizer(player, hparams, config), params, state.opt_state[player], grads)
+    optimizer = _optimizer(player, state.step, hparams, config)
+    params, opt_state = optim.descend(optimizer, params, state.opt_state[player], grads)
     return state._replace(
         params={**state.params, player: params},
         opt_state={**state.opt_state, player: opt_state},

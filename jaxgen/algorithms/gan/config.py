@@ -49,6 +49,8 @@ class Config:
     """Random augmentations of all discriminator inputs: color, translation, cutout."""
     optimizer: optim.Family = "rmsprop"
     """Optimizer family of both players; their hyperparameters are in hparams."""
+    schedule: optim.Schedule = "constant"
+    """Schedule of both players' learning rates over hparams.schedule_steps."""
     batch_size: int = 128
     """Real images per step, and as many generated ones."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -61,6 +63,7 @@ class Config:
         check_choice("config.loss", self.loss, get_args(adversarial.Name))
         check_choice("config.penalty", self.penalty, ("none", "r1", "gradient"))
         check_choice("config.optimizer", self.optimizer, get_args(optim.Family))
+        check_choice("config.schedule", self.schedule, get_args(optim.Schedule))
         check_choice("config.dtype", self.dtype, ("float32", "bfloat16"))
         for change in self.augment:
             check_choice("config.augment", change, diffaugment.CHANGES)
@@ -105,6 +108,8 @@ class HParams:
     """Weight of the gradient penalty, >= 0 (R1's gamma)."""
     ema_decay: float = 0.999
     """Decay of the generator's moving average, in [0, 1); at most (1 + t) / (10 + t) after t updates."""
+    schedule_steps: float = 0.0
+    """Steps spanned by config.schedule; 0: the whole run."""
 
 
 def validate(hparams: HParams, config: Config) -> None:
@@ -117,6 +122,7 @@ def validate(hparams: HParams, config: Config) -> None:
     check_at_least("hparams.penalty", hparams.penalty, 0)
     if not 0 <= hparams.ema_decay < 1:
         refuse("hparams.ema_decay", hparams.ema_decay, "at least 0 and less than 1")
+    optim.validate_schedule(config.schedule, hparams.schedule_steps)
 
 
 def adapt(config: Config, facts: DataFacts) -> Config:

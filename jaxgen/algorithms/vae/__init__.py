@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from jaxgen import batching, collectives, distributions, optim
 from jaxgen.algorithms.vae.config import Config as Config
 from jaxgen.algorithms.vae.config import HParams as HParams
-from jaxgen.algorithms.vae.config import adapt, complete
+from jaxgen.algorithms.vae.config import adapt
 from jaxgen.algorithms.vae.config import validate as validate
 from jaxgen.algorithms.vae.objectives import (
     ElboTerms,
@@ -35,7 +35,7 @@ TRAITS = Traits(
     objective=Objective("test/negative_elbo"),  # the loss depends on beta
     progress=("negative_elbo", "distortion", "rate"),
     adapt=adapt,
-    complete=complete,
+    complete=optim.complete_schedule,
     bfloat16=lambda config: config.dtype == "bfloat16",
     dense=lambda config: config.net == "mlp",
 )

@@ -146,8 +146,3 @@ def validate(hparams: HParams, config: Config) -> None:
 def adapt(config: Config, facts: DataFacts) -> Config:
     """The configuration with the data's image shape and number of training images."""
     return replace(config, image_shape=facts.image_shape, examples=facts.examples)
-
-
-def complete(hparams: HParams, config: Config, steps: int) -> HParams:
-    """The hyperparameters for a run of `steps` steps: a schedule length of 0 becomes the run's."""
-    return optim.complete_schedule(config.schedule, hparams, steps)

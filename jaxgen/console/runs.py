@@ -35,7 +35,7 @@ class Runs:
                 one.experiment or "-",
                 one.data or "-",
                 "-" if one.value is None else f"{one.objective} {one.value}",
-                f"{one.step:,}",
+                one.progress(),
                 f"{one.seconds:.1f}" if one.seconds else "-",
             )
             for one in found
@@ -71,7 +71,7 @@ class Show:
             numbers = {name: number._asdict() for name, number in values.items()}
             print(json.dumps({**one.to_json(), "record": record, "sessions": sessions, "metrics": numbers}, indent=2))
             return
-        print(f"{self.path}: {one.experiment}, {one.state} at step {one.step:,}{_alarm(one.note)}")
+        print(f"{self.path}: {one.experiment}, {one.state} at step {one.progress()}{_alarm(one.note)}")
         print(f"  data: {described(record['data'])}")
         for session in sessions:
             packages = session.get("packages", {})

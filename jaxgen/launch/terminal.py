@@ -37,11 +37,10 @@ class Terminal(Bar):
         threading.Thread(target=self._compiling, daemon=True).start()
 
     def _compiling(self) -> None:
-        began, wait = time.monotonic(), QUIET
+        began, wait, remark = time.monotonic(), QUIET, "; later starts of this program take a fraction of that"
         while not self._compiled.wait(wait):
-            wait = MINUTE
-            seconds = time.monotonic() - began
-            print(f"compiling for {seconds:.0f} s; later starts of this program take a fraction of that", flush=True)
+            print(f"compiling for {time.monotonic() - began:.0f} s{remark}", flush=True)
+            wait, remark = MINUTE, ""
 
     def began(self, first: int, total: int, parameters: Tree) -> None:
         self._compiled.set()

@@ -12,7 +12,7 @@ from jaxgen.files import Json
 from jaxgen.runs import checkpoint, lock, metrics
 from jaxgen.runs import directory as run_directory
 from jaxgen.runs import settings as settings_lib
-from jaxgen.runs.load import algorithm_of
+from jaxgen.runs.load import algorithm_of, planned_steps
 
 State = Literal["running", "stopped", "finished", "damaged"]
 
@@ -40,10 +40,17 @@ class Entry(NamedTuple):
     value: Number | None = None
     """Its last value."""
     step: int = 0
+    total: int | None = None
+    """Steps of the whole run; None if its algorithm is not here."""
     seconds: float = 0.0
     """Training time of a finished run."""
     note: str | None = None
     """The damage, or the algorithm's warning."""
+
+    def progress(self) -> str:
+        """Steps done, and how many there are to be unless the run is finished."""
+        unfinished = self.state != "finished" and self.total is not None
+        return f"{self.step:,} of {self.total:,}" if unfinished else f"{self.step:,}"
 
     def to_json(self) -> Json:
         """As JSON values."""
@@ -79,6 +86,13 @@ def objective_of(record: Json) -> Objective | None:
         return None
 
 
+def _planned(path: Path, record: Json) -> int | None:
+    try:
+        return planned_steps(path, record)
+    except UserError:
+        return None
+
+
 def entry(path: Path) -> Entry:
     """One run directory."""
     try:
@@ -97,6 +111,7 @@ def entry(path: Path) -> Entry:
         None if objective is None else objective.metric,
         None if objective is None else values.get(objective.metric),
         max([0, *(row["step"] for row in rows), *checkpoint.steps(path / "checkpoints")]),
+        _planned(path, record),
         0.0 if result is None else result["train_seconds"],
         None if result is None else result.get("alarm"),
     )

@@ -105,6 +105,14 @@ def algorithm_of(path: Path, name: str | None) -> Algorithm:
         raise UserError(f"{path} is a run of {name}, which this version of jaxgen does not have") from error
 
 
+def planned_steps(path: Path, record: Json) -> int:
+    """Steps of a whole run, as its settings ask for them."""
+    with interpreting(path / "settings.json"):
+        algorithm = algorithm_of(path, record.get("algorithm"))
+        config, _, _ = _settings(path, algorithm, record)
+        return record["settings"]["run"]["epochs"] * _steps_per_epoch(algorithm, config, _facts(record["data"]))
+
+
 def _facts(data: Json | None) -> DataFacts | None:
     if data is None:
         return None

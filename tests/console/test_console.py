@@ -97,6 +97,7 @@ def test_states_of_runs(runs, jaxgen, tmp_path):
     held.release()
     assert code == 0
     assert [line.split()[1] for line in out.splitlines()[1:4]] == ["damaged", "running", "stopped"]
+    assert [line.split()[-4:] for line in out.splitlines()[2:4]] == [["10", "of", "10", "-"]] * 2
     assert "settings.json is damaged: it is not a run record" in out
     assert listing.entry(tmp_path / "r" / "running").state == "stopped"
     code, out, _ = jaxgen("runs", tmp_path)

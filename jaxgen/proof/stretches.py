@@ -22,11 +22,19 @@ def between(beginning: int, found: Evidence) -> list[Steps]:
     return list(itertools.pairwise(ends))
 
 
-def chosen(stretches: Sequence[Steps], segments: int, seed: int) -> list[Steps]:
-    """That many of them at random, in their order."""
-    count = min(segments, len(stretches))
-    places = np.random.default_rng(seed).choice(len(stretches), count, replace=False)
-    return [stretches[place] for place in sorted(places.tolist())]
+def chosen(stretches: Sequence[Steps], segments: int, seed: int, steps: int | None = None) -> list[Steps]:
+    """That many of them at random, in their order.
+
+    If all have more than their share of `steps`, the first one drawn gives way to one that has not, if there is any:
+    one is made whole, and it should leave steps for the others.
+    """
+    random, count = np.random.default_rng(seed), min(segments, len(stretches))
+    places = random.choice(len(stretches), count, replace=False).tolist()
+    if steps is not None:
+        short = [place for place, (first, last) in enumerate(stretches) if last - first <= steps // count]
+        if short and not set(short).intersection(places):
+            places[0] = int(random.choice(short))
+    return [stretches[place] for place in sorted(places)]
 
 
 def cut(stretches: Sequence[Steps], steps: int, log_every: int) -> list[Steps]:

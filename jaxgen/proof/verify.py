@@ -35,9 +35,9 @@ def verify(
     The run's beginning counts as a checkpoint. With `all`, every stretch is made again and all other contents of the
     directory are checked, too; without it, `segments` of them, chosen by `seed` (default: a random one). Where these
     have more than a twentieth of the steps, they are cut after some of their logging intervals; the shortest is always
-    made whole, so that the arrays of a checkpoint are compared. On another machine, or with other versions or options,
-    only the first logging interval after each checkpoint is compared, to rounding. Nothing is written; a run that is
-    being trained right now is refused.
+    made whole, so that the arrays of a checkpoint are compared, and a short one is among them if there is any. On
+    another machine, or with other versions or options, only the first logging interval after each checkpoint is
+    compared, to rounding. Nothing is written; a run that is being trained right now is refused.
 
     `algorithm` and `dataset` are needed for a module outside jaxgen that is not imported, and for arrays; `summarize`
     makes the additional entries of the result again.
@@ -51,9 +51,10 @@ def verify(
         raise UserError(f"{path} has trained nothing yet: there is nothing to prove")
     notes, exact = _machine(run, found)
     seed = secrets.randbits(32) if seed is None else seed
-    chosen = there if all else stretches.chosen(there, segments, seed)
-    if not all and exact:
-        chosen = stretches.cut(chosen, (found.end - run.beginning) // stretches.SHARE, run.plan.log_every)
+    steps = (found.end - run.beginning) // stretches.SHARE if exact else None
+    chosen = there if all else stretches.chosen(there, segments, seed, steps)
+    if not all and steps is not None:
+        chosen = stretches.cut(chosen, steps, run.plan.log_every)
     with contextlib.closing(Reader(run.checkpoints)) as reader:
         made = []
         for number, (first, last) in enumerate(chosen, 1):

@@ -129,6 +129,19 @@ def test_stretches_are_cut_to_the_steps_there_are_but_for_the_shortest():
     assert stretches.cut([(0, 50)], 1, 10) == [(0, 50)]
 
 
+def test_a_short_stretch_is_among_those_chosen_if_there_is_one():
+    long = [(100 * place, 100 * place + 100) for place in range(20)]
+    both = [*long, (2000, 2009), (2009, 2015)]
+    for seed in range(40):
+        plain, found = stretches.chosen(both, 5, seed), stretches.chosen(both, 5, seed, steps=100)
+        assert found == sorted(found)
+        assert len(set(found)) == 5
+        assert set(found) & {*both[20:]}
+        assert len(set(found) & set(plain)) >= 4
+        assert found == plain or not set(plain) & {*both[20:]}
+        assert stretches.chosen(long, 5, seed, steps=100) == stretches.chosen(long, 5, seed)
+
+
 def in_settings(change):
     return lambda path: resealed(path / "settings.json", change)
 

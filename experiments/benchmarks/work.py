@@ -30,7 +30,7 @@ class Work(NamedTuple):
 
 
 class Model(NamedTuple):
-    """A row: our side, and the functions in `peers/` that build the other."""
+    """A measured model: our side, and the functions in `peers/` that build the other."""
 
     algorithm: Any
     config: Any
@@ -93,7 +93,7 @@ MODELS = {
 
 NAMES = (*MODELS, "dqn")
 CHUNK = 400
-"""Maximum steps of a chunk; stays within an epoch, as the engine's chunks do."""
+"""Maximum steps of a chunk."""
 LOG_EVERY = 46
 
 

@@ -12,6 +12,7 @@ from jaxgen.proof import comparison, recorded
 from jaxgen.proof.evidence import Evidence
 from jaxgen.proof.recorded import Recorded
 from jaxgen.runs import fit, metrics, progress
+from jaxgen.runs import settings as settings_lib
 from jaxgen.runs.checkpoint import Reader
 from jaxgen.runs.run import Run
 from jaxgen.runs.session import lower_is_better
@@ -51,7 +52,8 @@ def _settings(run: Recorded) -> Lines:
     """The entry `fitted` follows from the settings, and the members' seeds from the first one."""
     again = _plain(recorded.fitted(run))
     saved = again if run.is_format_0 else run.record["fitted"]
-    for part in again:
+    for part, like in (("config", run.job.config), ("hparams", run.settings.hparams)):
+        saved = {**saved, part: settings_lib.with_defaults(saved[part], like)}
         for name in sorted(saved[part].keys() | again[part].keys()):
             before, now = saved[part].get(name), again[part].get(name)
             if before != now:

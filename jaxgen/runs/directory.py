@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -129,8 +129,14 @@ def find(identity: Identity) -> Path | None:
         raise SettingError(
             f"{path} is a run of {saved['experiment']}, not of {identity.experiment}; give another run.name"
         )
-    changed = settings_lib.differences(saved["settings"], settings_lib.of_run(identity.settings))
-    if saved.get("members") != describe_members(identity.members):
+    given = identity.settings
+    before = {
+        **saved["settings"],
+        "config": settings_lib.with_defaults(saved["settings"]["config"], given.config),
+        "hparams": settings_lib.with_defaults(saved["settings"]["hparams"], given.hparams),
+    }
+    changed = settings_lib.differences(before, settings_lib.of_run(given))
+    if _members_with_defaults(saved.get("members"), given.hparams) != describe_members(identity.members):
         changed.append("its members")
     if changed:
         raise SettingError(
@@ -200,14 +206,13 @@ def read_result(path: Path, warn: Callable[[str], None] = warn) -> Json | None:
 
 def check_prolonged(path: Path, hparams: Json, saved: Json) -> None:
     """Refuse to continue a run whose completed hyperparameters, such as a schedule length, would change."""
-    before = saved.get("fitted", {}).get("hparams")
-    if before is None or before == hparams:
-        return
-    changed = [f"hparams.{n}: {v} -> {hparams.get(n)}" for n, v in before.items() if v != hparams.get(n)]
-    raise SettingError(
-        f"{path} cannot be trained for another length, which would change {'; '.join(changed)}: start a run under a "
-        "new run.name, or set the schedule's length yourself"
-    )
+    before, now = (settings_lib.flat(one, "hparams.") for one in (saved.get("fitted", {}).get("hparams", {}), hparams))
+    changed = [f"{name}: {value} -> {now.get(name)}" for name, value in before.items() if value != now.get(name)]
+    if changed:
+        raise SettingError(
+            f"{path} cannot be trained for another length, which would change {'; '.join(changed)}: start a run under "
+            "a new run.name, or set the schedule's length yourself"
+        )
 
 
 def create(experiment: str, run: settings_lib.RunSettings) -> Path:
@@ -235,6 +240,14 @@ def describe_members(members: Members | None) -> Json | None:
         return None
     hparams = {name: np.asarray(leaf).tolist() for name, leaf in named_leaves(members.hparams).items()}
     return {"seeds": list(members.seeds), "hparams": hparams}
+
+
+def _members_with_defaults(saved: Json | None, hparams: Any) -> Json | None:
+    """Recorded members, with the defaults of hyperparameters that the record is older than."""
+    if not saved:
+        return saved
+    defaults = settings_lib.flat(settings_lib.with_defaults({}, hparams))
+    return {**saved, "hparams": {n: [v] * len(saved["seeds"]) for n, v in defaults.items()} | saved["hparams"]}
 
 
 def describe(dataset: Dataset | None) -> Json | None:

@@ -209,6 +209,21 @@ def _typed(hint: Any, value: Any) -> Any:
     return tuple(value) if get_origin(hint) is tuple else value
 
 
+def with_defaults(plain: Json, like: Any) -> Json:
+    """Recorded settings of a class like that of `like`, with the defaults of fields that the record is older than."""
+    filled = dict(plain)
+    for entry in dataclasses.fields(like):
+        value = getattr(like, entry.name)
+        if entry.name not in plain:
+            if entry.default is not dataclasses.MISSING:
+                filled |= to_dict({entry.name: entry.default})
+            elif entry.default_factory is not dataclasses.MISSING:
+                filled |= to_dict({entry.name: entry.default_factory()})
+        elif dataclasses.is_dataclass(value) and isinstance(plain[entry.name], dict):
+            filled[entry.name] = with_defaults(plain[entry.name], value)
+    return filled
+
+
 def flat(tree: Json, prefix: str = "") -> Json:
     """Nested settings by their full names."""
     found: Json = {}

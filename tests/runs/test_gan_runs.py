@@ -15,6 +15,8 @@ from training import train
 from jaxgen import data
 from jaxgen.algorithms import gan
 from jaxgen.errors import SettingError, UserError
+from jaxgen.files import read_json, write_json
+from jaxgen.proof.verify import verify
 from jaxgen.runs import checkpoint, metrics
 from jaxgen.runs.guard import NonFiniteError
 from jaxgen.runs.load import load
@@ -134,3 +136,25 @@ def test_running_means_weigh_intervals_by_their_steps():
     means = metrics.running_means(rows, "x")
     assert list(means) == [4, 8, 10]
     np.testing.assert_allclose(list(means.values()), [1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_record_older_than_a_setting_goes_on_with_its_default(make, seeds):
+    """`config.schedule` and its length came later than the format of run directories."""
+    settings = make(epochs=1, seeds=seeds)
+    go(settings)
+    file = settings.run.root / "run" / "settings.json"
+    record = read_json(file)
+    for part in (record["settings"], record["fitted"]):
+        del part["config"]["schedule"], part["hparams"]["schedule_steps"], part["hparams"]["generator"]["momentum"]
+    for name in ("schedule_steps", "generator.momentum") if seeds > 1 else ():
+        del record["members"]["hparams"][name]
+    write_json(file, record)
+    assert verify(file.parent, all=True).passed
+    linear = dataclasses.replace(CONFIG, schedule="linear")
+    with pytest.raises(SettingError, match=r"config\.schedule: constant -> linear"):
+        go(make(linear, epochs=2, seeds=seeds))
+    with pytest.raises(SettingError, match=r"its members" if seeds > 1 else r"hparams\.schedule_steps: 0\.0 -> 7\.0"):
+        go(make(hparams=gan.HParams(schedule_steps=7.0), epochs=2, seeds=seeds))
+    assert load(go(make(epochs=2, seeds=seeds))).step == 12
+    assert verify(file.parent, all=True).passed

@@ -52,12 +52,15 @@ def _settings(run: Recorded) -> Lines:
     """The entry `fitted` follows from the settings, and the members' seeds from the first one."""
     again = _plain(recorded.fitted(run))
     saved = again if run.is_format_0 else run.record["fitted"]
-    for part, like in (("config", run.job.config), ("hparams", run.settings.hparams)):
-        saved = {**saved, part: settings_lib.with_defaults(saved[part], like)}
-        for name in sorted(saved[part].keys() | again[part].keys()):
-            before, now = saved[part].get(name), again[part].get(name)
-            if before != now:
-                yield f"settings.json has the fitted {part}.{name} = {before}, its settings give {now}"
+    for part in again:
+        given, before, now = (settings_lib.flat(one[part]) for one in (run.record["settings"], saved, again))
+        newer = now.keys() - given.keys() - before.keys()  # settings that the record is older than
+        for name in sorted((before.keys() | now.keys()) - newer):
+            if before.get(name) != now.get(name):
+                yield (
+                    f"settings.json has the fitted {part}.{name} = {before.get(name)}, its settings give "
+                    f"{now.get(name)}"
+                )
     seeds, settings = run.members.seeds if run.members else (), run.settings.run
     if settings.seeds > 1 and len(seeds) == settings.seeds and seeds[0] != settings.seed:
         yield f"settings.json has run.seed = {settings.seed}, its members begin at seed {seeds[0]}"

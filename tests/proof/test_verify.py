@@ -146,11 +146,6 @@ def in_settings(change):
     return lambda path: resealed(path / "settings.json", change)
 
 
-def change_a_fitted_one(record):
-    fitted = record["fitted"]["hparams"]
-    fitted[list(fitted)[-1]] = 0.5
-
-
 def both(field, value):
     """A hyperparameter in the settings and among the fitted ones."""
 
@@ -186,7 +181,7 @@ def nudged(arrays):
 FORGERIES = {
     "a hyperparameter": (lambda path, name: both(RATE.get(name, "learning_rate"), 0.0123)(path), "made again it is"),
     "a hyperparameter, not the fitted one": (
-        lambda path, name: in_settings(change_a_fitted_one)(path), "the fitted hparams.",
+        lambda path, name: in_settings(lambda r: r["fitted"]["hparams"].popitem())(path), "the fitted hparams.",
     ),
     "a metric's last digit": (
         lambda path, name: edited(path, 8, f"train/{ANY[name]}", last_digit), "of step 8 is logged as",

@@ -51,10 +51,13 @@ def verify(
         raise UserError(f"{path} has trained nothing yet: there is nothing to prove")
     notes, exact = _machine(run, found)
     seed = secrets.randbits(32) if seed is None else seed
-    steps = (found.end - run.beginning) // stretches.SHARE if exact else None
-    chosen = there if all else stretches.chosen(there, segments, seed, steps)
-    if not all and steps is not None:
-        chosen = stretches.cut(chosen, steps, run.plan.log_every)
+    if all:
+        chosen = there
+    elif exact:
+        steps = (found.end - run.beginning) // stretches.SHARE
+        chosen = stretches.cut(stretches.chosen(there, segments, seed, steps), steps, run.plan.log_every)
+    else:
+        chosen = stretches.chosen(there, segments, seed)
     with contextlib.closing(Reader(run.checkpoints)) as reader:
         made = []
         for number, (first, last) in enumerate(chosen, 1):

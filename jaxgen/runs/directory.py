@@ -129,12 +129,9 @@ def find(identity: Identity) -> Path | None:
         raise SettingError(
             f"{path} is a run of {saved['experiment']}, not of {identity.experiment}; give another run.name"
         )
-    given = identity.settings
-    before = {
-        **saved["settings"],
-        "config": settings_lib.with_defaults(saved["settings"]["config"], given.config),
-        "hparams": settings_lib.with_defaults(saved["settings"]["hparams"], given.hparams),
-    }
+    given, before = identity.settings, dict(saved["settings"])
+    for part in ("config", "hparams", "run"):
+        before[part] = settings_lib.with_defaults(before[part], getattr(given, part))
     changed = settings_lib.differences(before, settings_lib.of_run(given))
     if _members_with_defaults(saved.get("members"), given.hparams) != describe_members(identity.members):
         changed.append("its members")

@@ -235,7 +235,7 @@ def flat(tree: Json, prefix: str = "") -> Json:
 def differences(saved: Json, new: Json) -> list[str]:
     """`field: saved -> new` for each setting that would change the run; more epochs do not count."""
     wanted = flat(new)
-    old = wanted | _DEFAULTS | flat(saved)  # settings missing from the record have their defaults
+    old = wanted | flat(saved)
     if wanted.get("run.epochs", 0) >= old.get("run.epochs", 0):
         wanted["run.epochs"] = old.get("run.epochs")
     names = sorted((old.keys() | wanted.keys()) - {*FREE, "run.name"})
@@ -243,4 +243,3 @@ def differences(saved: Json, new: Json) -> list[str]:
 
 
 FREE = tuple(f"run.{f.name}" for f in dataclasses.fields(RunSettings) if f.metadata.get("free"))
-_DEFAULTS = {f"run.{name}": value for name, value in to_dict(RunSettings()).items()}

@@ -108,6 +108,12 @@ def learning_rate(
     return rate * 10 ** (-jnp.minimum(stage, 7) / 7)
 
 
+def scheduled(own: T, schedule: Schedule, step: Int[Array, ""] | int, steps: Float[Array, ""] | float) -> T:
+    """Optimizer hyperparameters with the learning rate at `step` of a schedule that spans `steps`."""
+    rate = learning_rate(schedule, own.learning_rate, step, steps)  # type: ignore[attr-defined]
+    return dataclasses.replace(own, learning_rate=rate)  # type: ignore[type-var]
+
+
 def validate_schedule(schedule: Schedule, steps: float) -> None:
     """Refuse a negative length; 0 means the run's, see `complete_schedule`."""
     if schedule != "constant":

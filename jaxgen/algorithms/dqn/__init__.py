@@ -6,7 +6,6 @@ and all counters are in the state, so several members (seeds, hyperparameters) a
 its time limit has not terminated: its last value is bootstrapped.
 """
 
-from dataclasses import replace as changed
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -86,10 +85,9 @@ def values(params: Params, observations: Float[Array, " b *shape"], config: Conf
 
 def _optimizer(hparams: HParams, config: Config, updates: Int[Array, ""] | int) -> optax.GradientTransformation:
     """Optimizer on one flat parameter vector: a few operations per update, not a few per layer."""
-    rate = optim.learning_rate(config.schedule, hparams.learning_rate, updates, hparams.schedule_steps)
+    own = optim.scheduled(hparams, config.schedule, updates, hparams.schedule_steps)
     chain = [optax.clip_by_global_norm(hparams.max_grad_norm)] if config.clip_gradients else []
-    scheduled = optim.optimizer(config.optimizer, changed(hparams, learning_rate=rate))
-    return optax.flatten(optax.chain(*chain, scheduled))
+    return optax.flatten(optax.chain(*chain, optim.optimizer(config.optimizer, own)))
 
 
 def init(key: Array, hparams: HParams, config: Config) -> State:

@@ -5,12 +5,10 @@ of each net, as in the chapter, or the discriminator takes `critic_steps` steps 
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import lax
 from jaxtyping import Array, Float, Int
 
@@ -79,24 +77,17 @@ def init(key: Array, hparams: HParams, config: Config) -> State:
         "generator": generator(config).init(keys[0], jnp.zeros((1, config.noise_size)), classes)["params"],
         "discriminator": discriminator(config).init(keys[1], jnp.zeros((1, *config.image_shape)), classes)["params"],
     }
-    opt_state = {name: _optimizer(name, 0, hparams, config).init(params[name]) for name in params}
+    opt_state = {name: optim.optimizer(config.optimizer, getattr(hparams, name)).init(params[name]) for name in params}
     vectors = spectral.init_vectors(keys[2], params["discriminator"]) if config.spectral_norm else {}
     ema = jax.tree.map(jnp.copy, params["generator"]) if config.ema else {}
     return State(jnp.zeros((), jnp.int32), params, opt_state, ema, vectors)
 
 
-def _optimizer(
-    player: str, step: Int[Array, ""] | int, hparams: HParams, config: Config
-) -> optax.GradientTransformation:
-    own: optim.HParams = getattr(hparams, player)
-    rate = optim.learning_rate(config.schedule, own.learning_rate, step, hparams.schedule_steps)
-    return optim.optimizer(config.optimizer, replace(own, learning_rate=rate))
-
-
 def _apply(state: State, player: str, grads: Params, hparams: HParams, config: Config) -> State:
     """One optimizer step for one player."""
     params = state.params[player]
-    optimizer = _optimizer(player, state.step, hparams, config)
+    own = optim.scheduled(getattr(hparams, player), config.schedule, state.step, hparams.schedule_steps)
+    optimizer = optim.optimizer(config.optimizer, own)
     params, opt_state = optim.descend(optimizer, params, state.opt_state[player], grads)
     return state._replace(
         params={**state.params, player: params},

@@ -103,8 +103,8 @@ def step(
         return each.loss.mean(), {**_metrics(each, config), **extra}
 
     grads, metrics = collectives.mean(jax.grad(mean_loss, has_aux=True)(state.params), axis_name)
-    rate = optim.learning_rate(config.schedule, hparams.learning_rate, state.step, hparams.schedule_steps)
-    optimizer = optim.optimizer(config.optimizer, replace(hparams, learning_rate=rate))
+    own = optim.scheduled(hparams, config.schedule, state.step, hparams.schedule_steps)
+    optimizer = optim.optimizer(config.optimizer, own)
     params, opt_state = optim.descend(optimizer, state.params, state.opt_state, grads)
     return State(state.step + 1, params, opt_state), metrics
 

@@ -19,7 +19,7 @@ import jax
 import tyro
 
 from jaxgen.engine import executables, hosts
-from jaxgen.errors import Interrupted, SettingError, UserError, check_choice, printable, warn
+from jaxgen.errors import Interrupted, SettingError, UserError, check_choice, nearest, printable, warn
 from jaxgen.launch import early
 from jaxgen.runs import machine, signals
 
@@ -66,10 +66,27 @@ def _one_line(box: str) -> str:
     """Tyro's framed message as one line: the error, then the option the user probably meant."""
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│╭╮╰╯|+ ") for line in box.splitlines()]
     text = [line for line in lines if line and not set(line) <= set("─-+|")][1:]
-    ends = [i for i, line in enumerate(text) if line.startswith(("Perhaps", "Argument helptext", "For full"))]
-    message = " ".join(text[: ends[0]] if ends else text)
+    ends = [i for i, line in enumerate(text) if line.startswith(("Perhaps", "Argument help", "Available", "For full"))]
+    message = _in_our_form(" ".join(text[: ends[0]] if ends else text))
     meant = next((text[i + 1] for i in ends if text[i].startswith("Perhaps") and i + 1 < len(text)), "")
-    return message + (f" (did you mean {meant.split(' ')[0]}?)" if meant else "") + "; --help lists all options"
+    hint = f" (did you mean {meant.split(' ')[0].rstrip(',')}?)" if meant else ""
+    return f"{message}{hint}; --help lists all options"
+
+
+def _in_our_form(message: str) -> str:
+    """Tyro's complaint about a value, worded as `errors.refuse` does, with the nearest choice; others as they are."""
+    choice = re.match(r"invalid choice '(.*)' for argument '-*(.*?)'\. Expected one of \((.*)\)", message)
+    number = re.match(r"Error parsing -*(.*?): (?:invalid literal for (int)|could not convert).*: '(.*)'", message)
+    if choice:
+        value, field, listed = choice.groups()
+        choices = re.findall(r"'([^']*)'", listed)
+        allowed = f"one of {', '.join(choices)}{nearest(value, choices)}"
+    elif number:
+        field, whole, value = number.groups()
+        allowed = "a whole number" if whole else "a number"
+    else:
+        return message
+    return f"{field.replace('-', '_')} = {value!r} is not allowed: {allowed}"
 
 
 def use_compilation_cache() -> None:

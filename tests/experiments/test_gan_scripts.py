@@ -99,7 +99,7 @@ def test_flowers(preset, tmp_path):
     assert {path.name for path in (tmp_path / "runs" / "r" / "figures").iterdir() if path.is_file()} == FIGURES
     saved = json.loads((tmp_path / "runs" / "r" / "settings.json").read_text())["settings"]
     assert saved["preset"] == preset
-    assert saved["config"]["loss"] == {"chapter": "non_saturating", "better": "hinge"}[preset]
+    assert saved["config"]["penalty"] == {"chapter": "none", "better": "r1"}[preset]
 
 
 @pytest.mark.slow

@@ -105,7 +105,7 @@ def test_flowers(preset, tmp_path):
 @pytest.mark.slow
 def test_the_better_preset_for_mnist(tmp_path):
     args = ["--data.source", "petals", "--data.count", "50", "--data.size", "16", "--config.batch-size", "8"]
-    args += ["--config.generator-widths", "4", "2"]
+    args += ["--config.classes", "5", "--config.generator-widths", "4", "2"]
     args += ["--config.discriminator-widths", "2", "4", "--run.epochs", "1", "--run.name", "r"]
     done = script("gan_mnist", "--preset", "better", *args, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -29,6 +29,7 @@ BETTER = Settings(
         penalty_every=4,
         ema=True,
         optimizer="adam",
+        schedule="linear",
         batch_size=64,
     ),
     gan.HParams(
@@ -41,7 +42,7 @@ BETTER = Settings(
 )
 QUICK = replace(
     BETTER,
-    config=replace(BETTER.config, net="dense", generator_widths=(), discriminator_widths=()),
+    config=replace(BETTER.config, net="dense", generator_widths=(), discriminator_widths=(), schedule="constant"),
     run=RunSettings(epochs=150, draw_every=15, evaluate_every=15),
     data=DataSettings("digits"),
 )

@@ -66,7 +66,7 @@ def _one_line(box: str) -> str:
     """Tyro's framed message as one line: the error, then the option the user probably meant."""
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│╭╮╰╯|+ ") for line in box.splitlines()]
     text = [line for line in lines if line and not set(line) <= set("─-+|")][1:]
-    ends = [i for i, line in enumerate(text) if line.startswith(("Perhaps", "Argument help", "Available", "For full"))]
+    ends = [i for i, line in enumerate(text) if line.startswith(("Perhaps", "Argument helptext", "For full"))]
     message = _in_our_form(" ".join(text[: ends[0]] if ends else text))
     meant = next((text[i + 1] for i in ends if text[i].startswith("Perhaps") and i + 1 < len(text)), "")
     hint = f" (did you mean {meant.split(' ')[0].rstrip(',')}?)" if meant else ""

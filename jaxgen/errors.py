@@ -43,7 +43,18 @@ def warn(message: str) -> None:
 
 def refuse(field: str, value: object, allowed: str) -> NoReturn:
     """Raise a `SettingError` that names the field, its value and what is allowed."""
-    raise SettingError(f"{field} = {value!r} is not allowed: {allowed}")
+    raise SettingError(refusal(field, value, allowed))
+
+
+def refusal(field: str, value: object, allowed: str) -> str:
+    """The line by which a value is refused."""
+    return f"{field} = {value!r} is not allowed: {allowed}"
+
+
+def one_of(value: str, choices: Iterable[str]) -> str:
+    """The choices that are allowed in place of `value`, and the nearest one."""
+    choices = tuple(choices)
+    return f"one of {', '.join(choices)}{nearest(value, choices)}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -56,7 +67,7 @@ def check_choice(field: str, value: str, choices: Iterable[str]) -> None:
     """Refuse a `value` not in `choices`, naming the nearest one."""
     choices = tuple(choices)
     if value not in choices:
-        refuse(field, value, f"one of {', '.join(choices)}{nearest(value, choices)}")
+        refuse(field, value, one_of(value, choices))
 
 
 def check_at_least(field: str, value: float, least: float) -> None:

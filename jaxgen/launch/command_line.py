@@ -19,7 +19,7 @@ import jax
 import tyro
 
 from jaxgen.engine import executables, hosts
-from jaxgen.errors import Interrupted, SettingError, UserError, check_choice, nearest, printable, warn
+from jaxgen.errors import Interrupted, SettingError, UserError, check_choice, one_of, printable, refusal, warn
 from jaxgen.launch import early
 from jaxgen.runs import machine, signals
 
@@ -36,26 +36,22 @@ def parse(
     A union of settings types in place of a default makes each a subcommand, by name. With `others`, returns a pair: the
     settings, and the arguments that do not belong to them.
     """
-    said = io.StringIO()
     kind: Any = default if isinstance(default, UnionType) else type(default)
     start: Any = {} if isinstance(default, UnionType) else {"default": default}
-    try:
-        with contextlib.redirect_stderr(said):
-            if others:
-                return tyro.cli(kind, **start, description=description, args=args, return_unknown_args=True)
-            return tyro.cli(kind, **start, description=description, args=args)
-    except SystemExit as stop:
-        if stop.code in (0, None):
-            raise
-        raise SettingError(_one_line(said.getvalue())) from None
+    return _parsed(kind, **start, description=description, args=args, return_unknown_args=others)
 
 
 def parse_kind(kind: Any, prog: str, args: Sequence[str]) -> Any:
     """Parse a settings type that has fields without a default, which `parse` cannot take."""
+    return _parsed(kind, prog=prog, args=args)
+
+
+def _parsed(kind: Any, **options: Any) -> Any:
+    """Tyro's result; its complaint becomes a one-line `SettingError`."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(kind, prog=prog, args=args)
+            return tyro.cli(kind, **options)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
@@ -74,19 +70,18 @@ def _one_line(box: str) -> str:
 
 
 def _in_our_form(message: str) -> str:
-    """Tyro's complaint about a value, worded as `errors.refuse` does, with the nearest choice; others as they are."""
+    """Tyro's complaint about a value as `errors.refusal` words it, with the nearest choice; others as they are."""
     choice = re.match(r"invalid choice '(.*)' for argument '-*(.*?)'\. Expected one of \((.*)\)", message)
     number = re.match(r"Error parsing -*(.*?): (?:invalid literal for (int)|could not convert).*: '(.*)'", message)
     if choice:
         value, field, listed = choice.groups()
-        choices = re.findall(r"'([^']*)'", listed)
-        allowed = f"one of {', '.join(choices)}{nearest(value, choices)}"
+        allowed = one_of(value, re.findall(r"'([^']*)'", listed))
     elif number:
         field, whole, value = number.groups()
         allowed = "a whole number" if whole else "a number"
     else:
         return message
-    return f"{field.replace('-', '_')} = {value!r} is not allowed: {allowed}"
+    return refusal(field.replace("-", "_"), value, allowed)
 
 
 def use_compilation_cache() -> None:

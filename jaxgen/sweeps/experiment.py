@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxgen.contract import Algorithm
-from jaxgen.errors import SettingError, nearest, refuse
+from jaxgen.errors import SettingError, one_of, refuse
 from jaxgen.experiment import Experiment
 from jaxgen.runs import settings as settings_lib
 from jaxgen.runs.settings import Settings
@@ -63,7 +63,7 @@ def find(name: str, folder: Path) -> Path:
     path = folder / f"{name.removesuffix('.py')}.py"
     if not path.exists():
         known = sorted(script.stem for script in folder.glob("*_*.py"))
-        raise SettingError(f"{name!r} is not an experiment: one of {', '.join(known)}{nearest(name, known)}, or a path")
+        raise SettingError(f"{name!r} is not an experiment: {one_of(name, known)}, or a path")
     return path
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from jaxgen.errors import SettingError, nearest, refuse
+from jaxgen.errors import SettingError, check_choice, nearest, refuse
 from jaxgen.files import Json
 
 T = TypeVar("T")
@@ -54,8 +54,7 @@ def read(name: str, text: str, hint: Any) -> Any:
         hint = next(one for one in get_args(hint) if one is not types.NoneType)
         kind = get_origin(hint)
     if kind is Literal:
-        if text not in get_args(hint):
-            refuse(name, text, f"one of {', '.join(map(str, get_args(hint)))}{nearest(text, get_args(hint))}")
+        check_choice(name, text, get_args(hint))
         return text
     if kind is tuple:
         return tuple(read(name, part, get_args(hint)[0]) for part in text.split("x")) if text else ()

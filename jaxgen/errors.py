@@ -51,6 +51,10 @@ def refusal(field: str, value: object, allowed: str) -> str:
     return f"{field} = {value!r} is not allowed: {allowed}"
 
 
+NUMBERS = {int: "an integer", float: "a number"}
+"""Numeric types, in words."""
+
+
 def one_of(value: str, choices: Iterable[str]) -> str:
     """The choices that are allowed in place of `value`, and the nearest one."""
     choices = tuple(choices)

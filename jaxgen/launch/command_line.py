@@ -19,7 +19,7 @@ import jax
 import tyro
 
 from jaxgen.engine import executables, hosts
-from jaxgen.errors import Interrupted, SettingError, UserError, check_choice, one_of, printable, refusal, warn
+from jaxgen.errors import NUMBERS, Interrupted, SettingError, UserError, check_choice, one_of, printable, refusal, warn
 from jaxgen.launch import early
 from jaxgen.runs import machine, signals
 
@@ -59,26 +59,33 @@ def _parsed(kind: Any, **options: Any) -> Any:
 
 
 def _one_line(box: str) -> str:
-    """Tyro's framed message as one line: the error, then the option the user probably meant."""
+    """Tyro's framed message as one line: the error, then the options the user probably meant."""
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│╭╮╰╯|+ ") for line in box.splitlines()]
     text = [line for line in lines if line and not set(line) <= set("─-+|")][1:]
-    ends = [i for i, line in enumerate(text) if line.startswith(("Perhaps", "Argument helptext", "For full"))]
+    similar = ("Perhaps you meant", "Arguments similar to")
+    ends = [i for i, line in enumerate(text) if line.startswith((*similar, "Argument helptext", "For full"))]
     message = _in_our_form(" ".join(text[: ends[0]] if ends else text))
-    meant = next((text[i + 1] for i in ends if text[i].startswith("Perhaps") and i + 1 < len(text)), "")
-    hint = f" (did you mean {meant.split(' ')[0].rstrip(',')}?)" if meant else ""
+    found = [i for i in ends if text[i].startswith(similar) and i + 1 < len(text)]
+    found.sort(key=lambda i: message.find(text[i].removeprefix(similar[1]).strip(" :")))  # as the user wrote them
+    meant = [text[i + 1].split(" ")[0].rstrip(",") for i in found]
+    hint = f" (did you mean {', '.join(meant)}?)" if meant else ""
     return f"{message}{hint}; --help lists all options"
 
 
 def _in_our_form(message: str) -> str:
-    """Tyro's complaint about a value as `errors.refusal` words it, with the nearest choice; others as they are."""
+    """Tyro's complaint about a value as `errors.refusal` words it, or about options without their values."""
+    unknown = re.match(r"Unrecognized options?: (.*)", message)
     choice = re.match(r"invalid choice '(.*)' for argument '-*(.*?)'\. Expected one of \((.*)\)", message)
     number = re.match(r"Error parsing -*(.*?): (?:invalid literal for (int)|could not convert).*: '(.*)'", message)
+    if unknown:
+        words = unknown[1].split(", ")
+        return f"unknown option: {', '.join([word for word in words if word.startswith('-')] or words)}"
     if choice:
         value, field, listed = choice.groups()
         allowed = one_of(value, re.findall(r"'([^']*)'", listed))
     elif number:
         field, whole, value = number.groups()
-        allowed = "a whole number" if whole else "a number"
+        allowed = NUMBERS[int if whole else float]
     else:
         return message
     return refusal(field.replace("-", "_"), value, allowed)

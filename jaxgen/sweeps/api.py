@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxgen.contract import Objective
-from jaxgen.errors import refuse
+from jaxgen.errors import NUMBERS, refuse
 from jaxgen.experiment import Experiment
 from jaxgen.files import Json
 from jaxgen.runs.load import load
@@ -118,9 +118,9 @@ def sweep(
     return Sweep(rows, planned, opened, by)
 
 
-_NUMBERS: dict[Any, tuple[Any, str]] = {
-    int: (int | np.integer, "an integer"),
-    float: (int | np.integer | float | np.floating, "a number"),
+_ALLOWED: dict[Any, Any] = {
+    int: int | np.integer,
+    float: int | np.integer | float | np.floating,
 }
 """Types that the values of a numeric field may have."""
 
@@ -130,10 +130,10 @@ def _axis(name: str, values: Any, known: Mapping[str, Any]) -> Axis:
     name = fields.find(name, known)
     if not found.values:
         refuse(name, values, "at least one value")
-    allowed, described = _NUMBERS.get(known[name], (object, ""))
+    kind = known[name]
     for value in found.values:
-        if not isinstance(value, allowed):
-            refuse(name, value, described)
+        if kind in _ALLOWED and not isinstance(value, _ALLOWED[kind]):
+            refuse(name, value, NUMBERS[kind])
     return Axis(name, found.values, found.log, False)
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxgen import memory
-from jaxgen.errors import SettingError, check_at_least, refuse
+from jaxgen.errors import NUMBERS, SettingError, check_at_least, refuse
 from jaxgen.files import Json
 from jaxgen.sweeps import fields
 
@@ -98,7 +98,7 @@ def _number(text: str, word: str, kind: type) -> Any:
     try:
         return kind(word)
     except ValueError:
-        refuse("axis", text, f"{'an integer' if kind is int else 'a number'} where {word!r} stands")
+        refuse("axis", text, f"{NUMBERS[kind]} where {word!r} stands")
 
 
 def _axis(name: str, numbers: Any, known: Mapping[str, Any], log: bool, random: bool) -> Axis:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from jaxgen.errors import SettingError, check_choice, nearest, refuse
+from jaxgen.errors import NUMBERS, SettingError, check_choice, nearest, refuse
 from jaxgen.files import Json
 
 T = TypeVar("T")
@@ -65,7 +65,7 @@ def read(name: str, text: str, hint: Any) -> Any:
     try:
         return Path(text) if hint is Path else hint(text)
     except (TypeError, ValueError):
-        refuse(name, text, {int: "an integer", float: "a number"}[hint])
+        refuse(name, text, NUMBERS[hint])
 
 
 def replace(tree: T, values: Mapping[str, Any]) -> T:

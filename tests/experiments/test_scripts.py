@@ -50,7 +50,7 @@ def test_help_documents_every_setting(tmp_path):
         (["--hparams.learning-rate", "-1"], "error: hparams.learning_rate = -1.0 is not allowed: a number > 0"),
         (["--run.epoch", "3"], "did you mean --run.epochs?"),
         (["--config.code-size", "0"], "config.code_size = 0"),
-        (["--config.code-size", "ten"], "error: config.code_size = 'ten' is not allowed: a whole number"),
+        (["--config.code-size", "ten"], "error: config.code_size = 'ten' is not allowed: an integer"),
         (["--config.optimizer", "adm"], "error: config.optimizer = 'adm' is not allowed: one of"),
         (["--config.optimizer", "adm"], "(did you mean 'adam'?)"),
     ],

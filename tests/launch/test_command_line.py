@@ -42,6 +42,10 @@ def test_values_are_read():
     [
         (["--inner.learning-rat", "1"], r"--inner\.learning-rat.*did you mean --inner\.learning-rate\?"),
         (["--inner.learning-rate", "x"], r"^inner\.learning_rate = 'x' is not allowed: a number;"),
+        (
+            ["--inner.learning-rat", "1", "--nett", "conv"],
+            r"^unknown option: --inner.learning-rat, --nett \(did you mean --inner.learning-rate, --net\?\);",
+        ),
         (["--net", "dens"], r"^net = 'dens' is not allowed: one of dense, conv \(did you mean 'dense'\?\);"),
         (["--inner.learning-rate"], r"--inner\.learning-rate"),
     ],

@@ -14,7 +14,9 @@ os.environ["XLA_FLAGS"] = (
     + ("" if os.environ.get("JAXGEN_TEST_OPTIMIZATION") == "default" else " --xla_backend_optimization_level=0")
 )
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jaxgen-test-cache-"))
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # workers have that of the process that started them
+    cache = tempfile.TemporaryDirectory(prefix="jaxgen-test-cache-", ignore_cleanup_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = cache.name
 
 import jax
 import optax

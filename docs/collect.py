@@ -57,6 +57,16 @@ def spread(values: Sequence[float]) -> Any:
     return {"seeds": short, "mean": statistics.fmean(short), "sd": statistics.stdev(short)}
 
 
+def merged(records: Sequence[Any]) -> Any:
+    """Nested records as one: values that are the same in all, numbers with their spread, others listed."""
+    if all(one == records[0] for one in records):
+        return records[0]
+    if all(isinstance(one, dict) and one.keys() == records[0].keys() for one in records):
+        return {name: merged([one[name] for one in records]) for name in records[0]}
+    numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in records)
+    return spread(records) if numbers else list(records)
+
+
 def public(command: str) -> str:
     """A recorded command without the options that say where files are."""
     words, kept = shlex.split(command), []
@@ -92,9 +102,9 @@ def of_runs(paths: Sequence[Path], at: Sequence[int]) -> Json:
     for name in ("returns", "collapsed"):
         if name in results[0]:
             values[name] = [_summary(result[name]) for result in results]
-    evaluations = [read_json(file) for path in paths for file in sorted(path.glob("evaluation*.json"))]
+    evaluations = [read_json(file) for path in paths for file in _evaluations(path)]
     if evaluations:
-        values["evaluations"] = [_without_paths(one) for one in evaluations]
+        values["evaluations"] = merged([_without_paths(one) for one in evaluations])
     return {
         "origin": "measured",
         "commands": sorted({public(session["command"]) for session in sessions}),
@@ -160,6 +170,11 @@ def _mean(logged: Sequence[tuple[int, float]]) -> float:
 def _summary(value: Any) -> Any:
     """Statistics over seeds, without each seed's own."""
     return {name: one for name, one in value.items() if name != "seeds"} if isinstance(value, dict) else value
+
+
+def _evaluations(path: Path) -> list[Path]:
+    """Evaluations of a run; those of its members in their order, 10 after 2."""
+    return sorted(path.glob("evaluation*.json"), key=lambda file: (len(file.name), file.name))
 
 
 def _without_paths(evaluation: Json) -> Json:

@@ -8,6 +8,8 @@ Writes evaluation.json (evaluation-seed-S.json for seeds other than 0) into the 
 same seed gives the same numbers. MNIST, digits and petals are judged by nets that ship with jaxgen; for other sets,
 a net is trained here, or made with `experiments/train_features.py` and shared. The scores compare generators of one
 data set. They are not the FID of the literature; `experiments/export_samples.py` writes the images for that.
+
+A run of several seeds (--run.seeds) is evaluated member by member, in files ending in -member-0, -member-1 and so on.
 """
 
 import dataclasses
@@ -33,6 +35,8 @@ class Settings:
     """Number of samples to draw and compare with the whole test split."""
     seed: int = 0
     """Random seed for the samples."""
+    member: int | None = None
+    """With several seeds in the run: whose generator; default: each in turn."""
     features: Path | None = None
     """Feature net, a file written by train_features.py; default: the one jaxgen ships for the data set, or else one
     trained on this machine."""
@@ -51,6 +55,10 @@ def table(result: dict[str, Any]) -> str:
     lines.append("  taken for: " + ", ".join(f"{n} {c}" for n, c in zip(*_columns(histogram), strict=True)))
     lines.append(f"  {_judge(result['classifier'])}")
     return "\n".join(lines)
+
+
+def _is_score(name: str) -> bool:
+    return not name.startswith("n_") and not name.endswith("_error")
 
 
 def _shown(scores: dict[str, Any], name: str) -> str:
@@ -85,7 +93,7 @@ def main(settings: Settings) -> None:
     from jaxgen import contract
     from jaxgen import data as data_lib
     from jaxgen.errors import UserError
-    from jaxgen.evaluation import classifier, generator
+    from jaxgen.evaluation import classifier, generator, seeds
     from jaxgen.files import write_json
     from jaxgen.runs.load import load
 
@@ -97,15 +105,24 @@ def main(settings: Settings) -> None:
     train_on_all = dataset.settings.train_on_all
     if train_on_all:
         dataset = data_lib.load(dataclasses.replace(dataset.settings, train_on_all=False))
-    sample = partial(run.sample, count=settings.samples)
     if settings.classifier_updates is not None:
         print(f"  by a feature net of {settings.classifier_updates:,} training steps, kept for next time", flush=True)
     judge = classifier.load(dataset, settings.features, settings.classifier_updates)
-    result = generator.evaluate(sample, dataset, judge, settings.seed)
-    result = {"run": str(settings.run_dir), "step": run.step, "trained_on_test_images": train_on_all, **result}
-    name = "evaluation.json" if settings.seed == 0 else f"evaluation-seed-{settings.seed}.json"
-    write_json(settings.run_dir / name, result)
-    print(table(result))
+    found = []
+    for suffix, one in run.singles(settings.member).items():
+        result = generator.evaluate(partial(one.sample, count=settings.samples), dataset, judge, settings.seed)
+        head = {"run": str(settings.run_dir), "step": run.step, "trained_with_seed": one.seed}
+        result = {**head, "trained_on_test_images": train_on_all, **result}
+        name = f"evaluation{suffix}" + (f"-seed-{settings.seed}" if settings.seed else "")
+        write_json(settings.run_dir / f"{name}.json", result)
+        if suffix:
+            print(f"{settings.run_dir}{suffix}, trained with seed {one.seed}")
+        print(table(result), flush=True)
+        if result["alarm"]:
+            print(f"  warning: {result['alarm']}", flush=True)
+        found.append(result["samples"])
+    if len(found) > 1:
+        print(seeds.table({name: [scores[name] for scores in found] for name in found[0] if _is_score(name)}))
     if judge.origin == "trained":
         keep = f"copy {judge.path}" if judge.path else "make a file of it with train_features.py"
         print(
@@ -113,8 +130,6 @@ def main(settings: Settings) -> None:
         )
     if train_on_all:
         print("  it was trained on the test images too")
-    if result["alarm"]:
-        print(f"  warning: {result['alarm']}")
 
 
 if __name__ == "__main__":

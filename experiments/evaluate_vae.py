@@ -10,6 +10,8 @@ latent, nearest-neighbor accuracy of the codes, and reconstruction error. The sa
 
 likelihoods.json beside it holds -log p(x) for each image. --against computes the difference to another run image by
 image; evaluate that run first, with the same samples, images and seed.
+
+A run of several seeds (--run.seeds) is evaluated member by member, in files ending in -member-0, -member-1 and so on.
 """
 
 from dataclasses import dataclass
@@ -35,14 +37,25 @@ class Settings:
     """Use only the first N test images in the estimate of log p(x); default: all."""
     seed: int = 0
     """Random seed."""
+    member: int | None = None
+    """With several seeds in the run: whose model; default: each in turn."""
     against: Path | None = None
     """Directory of another run: also print the difference to its -log p(x), paired over images."""
+
+
+OVER_SEEDS = {
+    "negative ELBO": "negative_elbo",
+    "  distortion": "distortion",
+    "  rate": "rate",
+    "-log p(x) at most": "negative_log_likelihood",
+    "squared error per pixel": "squared_error_per_pixel",
+}
 
 
 def main(settings: Settings) -> None:
     """Restore, evaluate, write and print."""
     from jaxgen.algorithms import vae
-    from jaxgen.evaluation import likelihood
+    from jaxgen.evaluation import likelihood, seeds
     from jaxgen.evaluation import vae as evaluation
     from jaxgen.files import write_json
     from jaxgen.runs.load import load
@@ -57,13 +70,19 @@ def main(settings: Settings) -> None:
     dataset = run.data()
     budget: Any = {"samples": settings.samples, "images": settings.images, "seed": settings.seed}
     conditions = evaluation.conditions(dataset, run.config, **budget)
-    others = None if settings.against is None else evaluation.read_values(settings.against, conditions)
-    results, values = evaluation.evaluate(run.weights, dataset, run.hparams, run.config, **budget)
-    if others is not None:
-        results["against"] = {"run": str(settings.against), **likelihood.paired_difference(values, others)}
-    evaluation.write_values(settings.path, conditions, values)
-    write_json(settings.path / "evaluation.json", {"experiment": run.experiment, "data": dataset.name, **results})
-    print(f"{settings.path}: {dataset.name}, {evaluation.table(results)}")
+    found = []
+    for suffix, one in run.singles(settings.member).items():
+        others = None if settings.against is None else evaluation.read_values(settings.against, conditions, suffix)
+        results, values = evaluation.evaluate(one.weights, dataset, one.hparams, one.config, **budget)
+        if others is not None:
+            results["against"] = {"run": str(settings.against), **likelihood.paired_difference(values, others)}
+        evaluation.write_values(settings.path, conditions, values, suffix)
+        head = {"experiment": run.experiment, "data": dataset.name, "trained_with_seed": one.seed}
+        write_json(settings.path / f"evaluation{suffix}.json", {**head, **results})
+        print(f"{settings.path}{suffix}: {dataset.name}, {evaluation.table(results)}", flush=True)
+        found.append(results)
+    if len(found) > 1:
+        print(seeds.table({name: [results[key]["mean"] for results in found] for name, key in OVER_SEEDS.items()}))
     if run.status != "finished":
         print(f"  not finished: this is its state after {run.step} steps")
 

@@ -10,6 +10,7 @@ import pytest
 
 import jaxgen as jg
 from jaxgen.algorithms import autoencoder, vae
+from jaxgen.errors import SettingError
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +95,16 @@ def test_fit_works_in_a_thread_where_no_signal_can_be_caught(toys):
     thread.start()
     thread.join()
     assert runs[0].status == "finished"
+
+
+def test_data_may_be_the_name_of_a_source_and_nothing_else_but_a_data_set():
+    config = autoencoder.Config(widths=(4,), batch_size=512)
+    run = jg.fit(autoencoder, "digits", config=config, epochs=1, progress=False)
+    assert run.data().name == "digits"
+    assert run.step == run.steps_per_epoch == 1438 // 512
+    same = jg.fit(autoencoder, jg.data.DataSettings("digits"), config=config, epochs=1, progress=False)
+    assert list(same.metrics["test/loss"].values) == list(run.metrics["test/loss"].values)
+    with pytest.raises(SettingError, match="data of type ndarray is not allowed: a data set"):
+        jg.fit(autoencoder, np.zeros((8, 28, 28, 1), np.uint8), progress=False)
+    with pytest.raises(SettingError, match="did you mean 'digits'"):
+        jg.fit(autoencoder, "digit", progress=False)

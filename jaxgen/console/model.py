@@ -150,7 +150,7 @@ def _evaluated(path: Path, episodes: int) -> str:
         check_at_least("episodes", episodes, 1)
         config = dataclasses.replace(config, evaluation_episodes=episodes)
     evaluate = jax.jit(partial(run.algorithm.evaluate, config=config))
-    runs = [run] if run.members is None else [run.member(i) for i in range(len(run.members.seeds))]
+    runs = list(run.singles().values())
     keys = [jax.random.fold_in(jax.random.key(one.seed), FRESH) for one in runs]
     found = [evaluate(one.state, batch, key, one.hparams) for one, key in zip(runs, keys, strict=True)]
     lines = []

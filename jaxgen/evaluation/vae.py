@@ -24,8 +24,8 @@ from jaxgen.evaluation.likelihood import mean_over_images
 from jaxgen.files import interpreting, read_json, write_json
 from jaxgen.losses import reconstruction
 
-VALUES = "likelihoods.json"
-"""File in a run's directory: -log p(x) of each image and the conditions of the estimate."""
+VALUES = "likelihoods{}.json"
+"""File in a run's directory: -log p(x) of each image and the conditions of the estimate; with a member's suffix."""
 
 
 class Judged(NamedTuple):
@@ -72,20 +72,26 @@ def conditions(dataset: Dataset, config: vae.Config, *, samples: int, images: in
     }
 
 
-def write_values(run_dir: Path, conditions: dict[str, Any], values: np.ndarray) -> None:
-    """Write -log p(x) of each image, nats, where `read_values` finds them."""
-    write_json(run_dir / VALUES, {**conditions, "negative_log_likelihoods": [float(value) for value in values]})
+def write_values(run_dir: Path, conditions: dict[str, Any], values: np.ndarray, suffix: str = "") -> None:
+    """Write -log p(x) of each image, nats, where `read_values` finds them; `suffix` is a member's."""
+    path = run_dir / VALUES.format(suffix)
+    write_json(path, {**conditions, "negative_log_likelihoods": [float(value) for value in values]})
 
 
-def read_values(run_dir: Path, conditions: dict[str, Any]) -> np.ndarray:
-    """Another run's -log p(x) of each image; `UserError` unless it was estimated under the same `conditions`."""
-    if not (run_dir / VALUES).exists():
-        raise UserError(f"{run_dir} has no {VALUES}: evaluate it first, with the same samples, images and seed")
-    saved = read_json(run_dir / VALUES)
+def read_values(run_dir: Path, conditions: dict[str, Any], suffix: str = "") -> np.ndarray:
+    """Another run's -log p(x) of each image; `UserError` unless it was estimated under the same `conditions`.
+
+    A member is compared with the other run's member of the same place, or with a run of one seed.
+    """
+    path = next((run_dir / VALUES.format(one) for one in (suffix, "") if (run_dir / VALUES.format(one)).exists()), None)
+    if path is None:
+        missing = VALUES.format(suffix)
+        raise UserError(f"{run_dir} has no {missing}: evaluate it first, with the same samples, images and seed")
+    saved = read_json(path)
     for name, value in conditions.items():
         if saved.get(name) != value:
             raise UserError(f"{run_dir} was evaluated with {name} = {saved.get(name)!r}, this run with {value!r}")
-    with interpreting(run_dir / VALUES):
+    with interpreting(path):
         return np.asarray(saved["negative_log_likelihoods"], np.float64)
 
 

@@ -17,7 +17,7 @@ from jaxgen.data.dataset import Dataset
 from jaxgen.engine import hosts, loop, memory, parallel, placements
 from jaxgen.engine import members as members_lib
 from jaxgen.engine.members import Members
-from jaxgen.errors import UserError, refuse
+from jaxgen.errors import SettingError, UserError, refuse
 from jaxgen.files import Json, write_json
 from jaxgen.runs import directory as run_directory
 from jaxgen.runs import precision
@@ -281,7 +281,7 @@ def save(run: Run, path: Path) -> Path:
 
 def fit(
     algorithm: Algorithm,
-    data: Dataset | None = None,
+    data: Dataset | str | data_lib.DataSettings | None = None,
     *,
     config: Any = None,
     hparams: Any = None,
@@ -294,6 +294,7 @@ def fit(
 ) -> Run:
     """Train `algorithm` on `data` and return the run; Ctrl-C returns it too, with status `stopped`.
 
+    `data` may also be what `jaxgen.data.load` takes, such as "digits".
     `config` and `hparams` default to the algorithm's own. Several seeds or a list of hyperparameters give one run
     with several members (a single seed, or a single set of hyperparameters, is shared by all). Without a directory
     nothing is written; a run in an existing one is continued. `on_evaluation(snapshot)` may return True to end
@@ -320,16 +321,26 @@ def fit(
     task = Task(
         experiment=contract.name_of(algorithm).rpartition(".")[2],
         algorithm=algorithm,
-        settings=Settings(
-            config, hparams[0] if isinstance(hparams, list) else hparams, run, None if data is None else data.settings
-        ),
-        dataset=data,
+        settings=Settings(config, hparams[0] if isinstance(hparams, list) else hparams, run, _source(data)),
+        dataset=data if isinstance(data, Dataset) else None,
         members=members,
         on_evaluation=on_evaluation,
         watcher=_bar() if progress else Watcher(),
         keep_files=place is not None,
     )
     return execute(task)
+
+
+def _source(data: Any) -> Any:
+    """The settings of the data that `fit` is given."""
+    if isinstance(data, str):
+        return data_lib.DataSettings(data)
+    if isinstance(data, Dataset):
+        return data.settings
+    if data is None or isinstance(data, data_lib.DataSettings):
+        return data
+    allowed = "a data set (of jaxgen.data.load or from_arrays, say), the name of a source or DataSettings"
+    raise SettingError(f"data of type {type(data).__name__} is not allowed: {allowed}")
 
 
 def _members(seed: int | Sequence[int], hparams: Any) -> Members | None:

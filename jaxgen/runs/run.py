@@ -1,7 +1,7 @@
 """The `Run` object that `fit` and `load` return."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Generic, Literal, NamedTuple
@@ -152,6 +152,16 @@ class Run(Generic[C, H]):
             self, hparams=hparams, state=state, seed=self.members.seeds[i], rows=rows, members=None, directory=None,
             _best=None, _carry=None, _task=None,
         )  # fmt: skip
+
+    def singles(self, i: int | None = None) -> dict[str, "Run[C, H]"]:
+        """Single runs by the suffix of their files: "" for a run of one seed, else `-member-i`, of all or of one."""
+        if i is not None:
+            chosen: Sequence[int] = [i]
+        elif self.members is None:
+            return {"": self}
+        else:
+            chosen = range(len(self.members.seeds))
+        return {f"-member-{one}": self.member(one) for one in chosen}
 
     def fit(self, *, epochs: int) -> "Run[C, H]":
         """Train further, to `epochs` epochs in total."""

@@ -36,6 +36,13 @@ def test_a_run_of_two_seeds(run):
     np.testing.assert_allclose(values["epoch 2"]["train/loss, mean since the start"]["seeds"], means, rtol=1e-6)
 
 
+def test_evaluations_of_the_members_become_one_with_their_spread(run):
+    for i, text in enumerate(('{"score": 1.0, "kind": "x"}', '{"score": 3.0, "kind": "y"}')):
+        (run.directory / f"evaluation-member-{i}.json").write_text(f'{{"run": "a", "seed": 0, "of": {text}}}')
+    found = collect.of_runs([run.directory], at=[])["values"]["evaluations"]
+    assert found == {"seed": 0, "of": {"score": {"seeds": [1, 3], "mean": 2, "sd": 2**0.5}, "kind": ["x", "y"]}}
+
+
 def test_only_the_seed_may_differ(run, tmp_path):
     other = jg.fit(
         autoencoder, jg.data.load("digits"), config=autoencoder.Config(widths=(8,)), epochs=1,

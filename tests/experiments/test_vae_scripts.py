@@ -6,10 +6,17 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import evaluate_vae
+import numpy as np
 import pytest
 from PIL import Image
+
+from jaxgen import fit
+from jaxgen.algorithms import vae
+from jaxgen.errors import SettingError
 
 ROOT = Path(__file__).parents[2]
 ALWAYS = {"loss", "terms", "reconstructions", "codes", "samples", "kl_per_latent"}
@@ -82,6 +89,23 @@ def test_a_finished_run_is_evaluated_the_same_each_time(runs):
     assert "-log p(x) minus the other's      0.000 +- 0.000" in paired.stdout
     done = script("evaluate_vae", str(path), "--samples", "24", "--against", str(path), cwd=path.parent)
     assert done.stderr == f"error: {path} was evaluated with samples = 20, this run with 24\n"
+
+
+def test_several_seeds_are_evaluated_one_by_one_and_over_all(tmp_path, capsys):
+    path, config = tmp_path / "two", vae.Config(latent_size=2, widths=(8,), batch_size=64)
+    fit(vae, "digits", config=config, epochs=1, seed=[3, 4], directory=path, progress=False)
+    settings = evaluate_vae.Settings(path, samples=4, images=8)
+    evaluate_vae.main(settings)
+    elbos = [json.loads((path / f"evaluation-member-{i}.json").read_text())["negative_elbo"]["mean"] for i in range(2)]
+    assert elbos[0] != elbos[1]
+    line = capsys.readouterr().out.splitlines()[-5]
+    mean, sd = np.mean(elbos), np.std(elbos, ddof=1)
+    expected = f"negative ELBO {mean:.4f} +- {sd:.4f} {min(elbos):.4f} {max(elbos):.4f}"
+    assert " ".join(line.split()) == expected
+    evaluate_vae.main(replace(settings, member=1, against=path))
+    assert "-log p(x) minus the other's      0.000 +- 0.000" in capsys.readouterr().out
+    with pytest.raises(SettingError, match="member = 2 is not allowed: 0 to 1"):
+        evaluate_vae.main(replace(settings, member=2))
 
 
 def test_runs_that_cannot_be_evaluated_are_one_line(runs, tmp_path):

@@ -28,6 +28,8 @@ class Settings:
     """Number of samples to write."""
     seed: int = 0
     """Random seed for the samples."""
+    member: int = 0
+    """With several seeds in the run: whose generator."""
 
 
 def main(settings: Settings) -> None:
@@ -45,6 +47,7 @@ def main(settings: Settings) -> None:
     from jaxgen.runs.load import load
 
     run = load(settings.run_dir)
+    run = run if run.members is None else run.member(settings.member)
     print(f"writing {settings.count:,} samples of {settings.run_dir} (step {run.step}) to {out}", flush=True)
     images = run.sample(jax.random.key(settings.seed), settings.count)
     out.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ import numpy as np
 
 import jaxgen.launch.early  # noqa: F401 Ctrl-C while the rest is imported
 from jaxgen.engine import loop
-from jaxgen.errors import check_choice
+from jaxgen.errors import check_choices
 from jaxgen.export import functions, pretrained, weights
 from jaxgen.launch import command_line
 from jaxgen.launch.experiments import train
@@ -83,8 +83,7 @@ def reconstructions(run: Run) -> Any:
 def main(settings: Settings) -> None:
     """Train, export, and record the hashes."""
     folder = settings.to or pretrained.SHIPPED
-    for name in settings.only:
-        check_choice("only", name, SMALLER)
+    check_choices("only", settings.only, SMALLER)
     for name in settings.only:
         script = Path(__file__).with_name(f"{name}.py")
         chosen = experiment.load(script, ["--preset", "quick", *SMALLER[name]])

@@ -74,6 +74,13 @@ def check_choice(field: str, value: str, choices: Iterable[str]) -> None:
         refuse(field, value, one_of(value, choices))
 
 
+def check_choices(field: str, values: Iterable[str], choices: Iterable[str]) -> None:
+    """Refuse the first of `values` that is not in `choices`."""
+    choices = tuple(choices)
+    for value in values:
+        check_choice(field, value, choices)
+
+
 def check_at_least(field: str, value: float, least: float) -> None:
     """Refuse a number below `least` (and NaN)."""
     if not value >= least:

@@ -26,7 +26,7 @@ from benchmarks import dqn_ours, reporting, work
 from benchmarks.measuring import Measurement, Row, Run, compare, interleave, left_out, say
 from jaxgen import data as data_lib
 from jaxgen.algorithms import autoencoder, dqn, gan, vae
-from jaxgen.errors import check_at_least, check_choice, refuse
+from jaxgen.errors import check_at_least, check_choices, refuse
 
 DTYPES = ("float32", "bfloat16")
 SEEDS = (1, 32, 256, 1_024, 4_096)
@@ -73,8 +73,7 @@ class Accelerator(Measurement):
         super().__post_init__()
         check_at_least("minutes", self.minutes, 0)
         check_at_least("seconds", self.seconds, 0.001)
-        for model in self.models:
-            check_choice("models", model, work.MODELS)
+        check_choices("models", self.models, work.MODELS)
         for count in self.seeds:
             check_at_least("seeds", count, 1)
         if self.purejaxrl is not None and not self.purejaxrl.is_dir():

@@ -15,7 +15,7 @@ from jax import lax
 from benchmarks import train, work
 from benchmarks.measuring import Measurement, Row, Run, compare, geometric_mean, interleave, left_out, say
 from jaxgen.algorithms import vae
-from jaxgen.errors import check_at_least, check_choice
+from jaxgen.errors import check_at_least, check_choice, check_choices
 from jaxgen.nets.autoencoders import DenseEncoder
 from jaxgen.nets.ops import dense
 
@@ -50,8 +50,7 @@ class Bfloat16(Measurement):
         super().__post_init__()
         check_at_least("seconds", self.seconds, 0.01)
         check_choice("clock", self.clock, get_args(Clock))
-        for model in self.models:
-            check_choice("models", model, [*MODELS, *Q_NETS])
+        check_choices("models", self.models, [*MODELS, *Q_NETS])
 
     def measure(self) -> Iterator[Row]:
         """One row per product or model, and peer."""

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from benchmarks import reporting, work
 from benchmarks.measuring import Measurement, Row, say
-from jaxgen.errors import UserError, check_choice
+from jaxgen.errors import UserError, check_choices
 from jaxgen.files import read_json
 
 WARN, FAIL = 1.05, 1.15
@@ -54,8 +54,7 @@ class Guard(Measurement):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for model in self.models:
-            check_choice("models", model, work.NAMES)
+        check_choices("models", self.models, work.NAMES)
 
     def measure(self) -> Iterator[Row]:
         """One row per step."""

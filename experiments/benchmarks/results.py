@@ -26,7 +26,7 @@ from tqdm import tqdm
 from benchmarks import reporting
 from benchmarks.measuring import Measurement, Row, compare, left_out, say
 from jaxgen import data as data_lib
-from jaxgen.errors import SettingError, UserError, check_at_least, check_choice, refuse
+from jaxgen.errors import SettingError, UserError, check_at_least, check_choices, refuse
 from jaxgen.files import read_json
 
 Words = tuple[str, ...]
@@ -136,8 +136,7 @@ class Results(Measurement):
     def __post_init__(self) -> None:
         super().__post_init__()
         for field, known in (("tasks", TASKS), ("peers", PEERS), ("caches", CACHES)):
-            for name in getattr(self, field):
-                check_choice(field, name, known)
+            check_choices(field, getattr(self, field), known)
         check_at_least("limit", self.limit, 1)
         if not self.caches:
             raise SettingError("caches = () is not allowed: cold, warm or both")

@@ -13,7 +13,7 @@ from statistics import median
 from tqdm import tqdm
 
 from benchmarks.measuring import Measurement, Row, say
-from jaxgen.errors import UserError, check_choice
+from jaxgen.errors import UserError, check_choices
 
 DIGITS = ("--data.source", "digits")
 SCRIPTS = {
@@ -46,8 +46,7 @@ class Startup(Measurement):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in self.experiments:
-            check_choice("experiments", name, SCRIPTS)
+        check_choices("experiments", self.experiments, SCRIPTS)
 
     def measure(self) -> Iterator[Row]:
         """Two rows per experiment; an uncounted first start fills the program and data caches."""

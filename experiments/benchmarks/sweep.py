@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.measuring import Measurement, Row, compare, say, steps_for
-from jaxgen.errors import UserError, check_at_least, check_choice
+from jaxgen.errors import UserError, check_at_least, check_choices
 
 MODELS = ("dense_ae", "mlp_vae", "dense_gan", "dqn")
 LONE = "one after the other"
@@ -35,8 +35,7 @@ class Sweep(Measurement):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least("seconds", self.seconds, 0.001)
-        for model in self.models:
-            check_choice("models", model, MODELS)
+        check_choices("models", self.models, MODELS)
         for count in self.members:
             check_at_least("members", count, 1)
 

@@ -19,7 +19,7 @@ from benchmarks import work
 from benchmarks.measuring import Measurement, Row, Run, compare, interleave, left_out, say
 from benchmarks.work import MODELS, Model
 from jaxgen.engine import loop
-from jaxgen.errors import check_at_least, check_choice
+from jaxgen.errors import check_at_least, check_choices
 
 OURS, STEP = "ours", "our step in a Python loop"
 
@@ -39,8 +39,7 @@ class OfModels(Measurement):
         super().__post_init__()
         check_at_least("steps", self.steps, 0)
         check_at_least("seconds", self.seconds, 0.01)
-        for model in self.models:
-            check_choice("models", model, MODELS)
+        check_choices("models", self.models, MODELS)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import jax
 
 from jaxgen import optim
 from jaxgen.contract import DataFacts
-from jaxgen.errors import check_at_least, check_choice, refuse
+from jaxgen.errors import check_at_least, check_choice, check_choices, refuse
 from jaxgen.losses import adversarial
 from jaxgen.nets import gan as nets
 from jaxgen.nets.ops import diffaugment, dropout
@@ -65,8 +65,7 @@ class Config:
         check_choice("config.optimizer", self.optimizer, get_args(optim.Family))
         check_choice("config.schedule", self.schedule, get_args(optim.Schedule))
         check_choice("config.dtype", self.dtype, ("float32", "bfloat16"))
-        for change in self.augment:
-            check_choice("config.augment", change, diffaugment.CHANGES)
+        check_choices("config.augment", self.augment, diffaugment.CHANGES)
         for name in ("noise_size", "batch_size", "penalty_every"):
             check_at_least(f"config.{name}", getattr(self, name), 1)
         for name in ("classes", "critic_steps"):

@@ -6,10 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import evaluate_gan
 import numpy as np
 import pytest
 from PIL import Image
 
+from jaxgen import fit
+from jaxgen.algorithms import gan
 from jaxgen.runs import metrics
 
 ROOT = Path(__file__).parents[2]
@@ -149,3 +152,18 @@ def test_only_models_that_draw_samples_are_evaluated(tmp_path):
     assert done.stderr == "error: runs/r is a run of jaxgen.algorithms.autoencoder, which draws no samples\n"
     (tmp_path / "runs" / "r" / "settings.json").write_text(json.dumps({"experiment": "gan_mnist"}))
     assert "settings.json is damaged: it is not a run record" in script("evaluate_gan", "runs/r", cwd=tmp_path).stderr
+
+
+@pytest.mark.slow
+def test_several_seeds_are_evaluated_one_by_one_and_over_all(tmp_path, capsys):
+    path = tmp_path / "two"
+    fit(gan, "digits", config=gan.Config(batch_size=512), epochs=1, seed=[3, 4], directory=path, progress=False)
+    evaluate_gan.main(evaluate_gan.Settings(path, samples=100))
+    found = [json.loads((path / f"evaluation-member-{i}.json").read_text()) for i in range(2)]
+    assert [one["trained_with_seed"] for one in found] == [3, 4]
+    distances = [one["samples"]["frechet_distance"] for one in found]
+    assert distances[0] != distances[1]
+    lines = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()[-7:]}
+    mean, sd = np.mean(distances), np.std(distances, ddof=1)
+    assert lines["frechet_distance"] == [f"{x:.4f}" if x != "+-" else x for x in (mean, "+-", sd, *sorted(distances))]
+    assert lines["over"][:2] == ["2", "seeds"]

@@ -192,7 +192,7 @@ def compile(lowered: jax.stages.Lowered, devices: Devices) -> Program:
     """Compile a lowered function, or load its executable; a new one is written in the background."""
     if _store is None or devices is None:
         return Program(lowered.compile(), None)
-    key = _hash(lowered.as_text())
+    key = _hash(lowered.as_text(), _signature(lowered))
     kept = _load(key, devices)
     if kept is not None:
         return Program(kept, key)
@@ -202,6 +202,11 @@ def compile(lowered: jax.stages.Lowered, devices: Devices) -> Program:
         return Program(made, None)
     threading.Thread(target=_keep, args=(key, made), name="keep an executable").start()
     return Program(made, key)
+
+
+def _signature(lowered: jax.stages.Lowered) -> str:
+    """Structure, shapes and types of all arguments, also of those that the program does not use and its text lacks."""
+    return _ADDRESS.sub("", f"{lowered.args_info} {lowered.out_tree}")
 
 
 @lru_cache(maxsize=64)

@@ -99,6 +99,21 @@ def test_other_settings_options_and_processors_have_other_programs(store, monkey
     assert len(set(made)) == len(made) == 4
 
 
+def test_arguments_that_a_program_does_not_use_count(store):
+    def first(used, unused):
+        return used + 1
+
+    texts, results = set(), []
+    for count in (3, 4):
+        arguments = jnp.ones(2), {"x": jnp.ones(count)}
+        lowered = jax.jit(first).lower(*arguments)
+        texts.add(lowered.as_text())
+        results.append(executables.compile(lowered, CPU).call(*arguments))
+        another_process()
+    assert len(texts) == 1
+    equal(*results)
+
+
 def test_an_executable_whose_program_is_the_same_outlives_changes_of_the_source(store, monkeypatch):
     first = trained()
     kept = {path.name for path in store.glob("*.program")}

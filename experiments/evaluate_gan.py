@@ -116,7 +116,7 @@ def main(settings: Settings) -> None:
         name = f"evaluation{suffix}" + (f"-seed-{settings.seed}" if settings.seed else "")
         write_json(settings.run_dir / f"{name}.json", result)
         if suffix:
-            print(f"{settings.run_dir}{suffix}, trained with seed {one.seed}")
+            print(f"{settings.run_dir}, trained with seed {one.seed}")
         print(table(result), flush=True)
         if result["alarm"]:
             print(f"  warning: {result['alarm']}", flush=True)

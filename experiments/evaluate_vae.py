@@ -79,7 +79,8 @@ def main(settings: Settings) -> None:
         evaluation.write_values(settings.path, conditions, values, suffix)
         head = {"experiment": run.experiment, "data": dataset.name, "trained_with_seed": one.seed}
         write_json(settings.path / f"evaluation{suffix}.json", {**head, **results})
-        print(f"{settings.path}{suffix}: {dataset.name}, {evaluation.table(results)}", flush=True)
+        whose = f"{settings.path}, trained with seed {one.seed}" if suffix else settings.path
+        print(f"{whose}: {dataset.name}, {evaluation.table(results)}", flush=True)
         found.append(results)
     if len(found) > 1:
         print(seeds.table({name: [results[key]["mean"] for results in found] for name, key in OVER_SEEDS.items()}))

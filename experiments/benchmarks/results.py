@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -239,6 +239,7 @@ def rows_of(task: str, ran: dict[Side, list[Ran]], caches: Sequence[str]) -> Ite
                 row["p"] = float(f"{stats.mannwhitneyu(mine, yours).pvalue:.2g}")
             for prefix, runs in (("", ours), ("peer_", theirs)):
                 row[f"{prefix}seconds"] = [round(run.seconds, 2) for run in runs]
+                row[f"{prefix}median_seconds"] = round(median(run.seconds for run in runs), 2) if runs else None
                 row[f"{prefix}values"] = [run.value for run in runs]
                 row[f"{prefix}reached"] = sum(run.reached for run in runs)
             say(f"{row['name']}: " + " ".join(filter(None, _cells(row)[1:])))

@@ -159,6 +159,8 @@ class Programs:
 
     def initial(self) -> Tree:
         """One run's state before the first step, computed by this process alone, for inspection."""
+        if self.placement.members is None and jax.process_count() == 1:
+            return self.placement.local(self.placement.whole(self.start()).state)  # needs no program of its own
         key, hparams = self.placement.one(self.placement.local((self.keys.init, self.hparams)))
         return executables.call(self._algorithm.init, self._config, key, hparams)
 

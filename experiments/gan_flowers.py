@@ -1,6 +1,6 @@
 """Generative adversarial networks on 80x80 flowers: the chapter's convolutional nets, and a better preset.
 
-    python experiments/gan_flowers.py --preset quick                              # small nets, 40x40: 100 s of training
+    python experiments/gan_flowers.py --preset quick                              # small nets, 40x40: 40 s of training
     python experiments/gan_flowers.py                                             # procedural flowers, no download
     python experiments/gan_flowers.py --data.source folder --data.path FLOWERS    # photographs, one folder a class
     python experiments/gan_flowers.py --preset better                             # classes, small nets, R1: 45 minutes

@@ -1,6 +1,6 @@
 """Generative adversarial networks on MNIST: the chapter's dense nets, and a better preset.
 
-    python experiments/gan_mnist.py --preset quick              # embedded digits, a column each: 12 s of training
+    python experiments/gan_mnist.py --preset quick              # embedded digits, a column each: 5 s of training
     python experiments/gan_mnist.py                             # the chapter's, MNIST, 20 epochs
     python experiments/gan_mnist.py --preset better             # classes, small convolutional nets, R1, EMA: 15 minutes
     python experiments/evaluate_gan.py runs/gan_mnist-001       # how good its samples are

@@ -2,7 +2,7 @@
 
     python experiments/iwae_mnist.py --config.samples 5                    # MNIST, k = 5
     python experiments/evaluate_vae.py runs/NAME --samples 5000            # the paper's log likelihood
-    python experiments/iwae_mnist.py --preset quick                        # embedded digits: 16 s of training
+    python experiments/iwae_mnist.py --preset quick                        # embedded digits: 5 s of training
 
 Presets (--preset NAME; other options override it):
 

@@ -1,6 +1,6 @@
 """Variational autoencoder for 80x80 color images, 2,394,337 parameters.
 
-    python experiments/vae_flowers.py --preset quick                               # dense, 40x40: 70 s of training
+    python experiments/vae_flowers.py --preset quick                               # dense, 40x40: 22 s of training
     python experiments/vae_flowers.py                                              # embedded procedural flowers
     python experiments/vae_flowers.py --data.source folder --data.path FLOWERS     # photographs, one subfolder a class
     python experiments/evaluate_vae.py runs/NAME                                   # bounds and codes of a finished run

@@ -1,6 +1,6 @@
 """Variational autoencoders for 28x28 images.
 
-    python experiments/vae_mnist.py --preset quick    # 1,797 embedded digits, no download: 11 s of training
+    python experiments/vae_mnist.py --preset quick    # 1,797 embedded digits, no download: 3 s of training
     python experiments/vae_mnist.py                   # MNIST, the preset conv
     python experiments/vae_mnist.py --preset mlp      # 784-500-20, as in the literature
     python experiments/evaluate_vae.py runs/NAME      # log likelihood and more of a finished run

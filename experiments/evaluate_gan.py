@@ -108,9 +108,10 @@ def main(settings: Settings) -> None:
     if settings.classifier_updates is not None:
         print(f"  by a feature net of {settings.classifier_updates:,} training steps, kept for next time", flush=True)
     judge = classifier.load(dataset, settings.features, settings.classifier_updates)
-    found = []
-    for suffix, one in run.singles(settings.member).items():
-        result = generator.evaluate(partial(one.sample, count=settings.samples), dataset, judge, settings.seed)
+    runs, found = run.singles(settings.member), []
+    samplers = [partial(one.sample, count=settings.samples) for one in runs.values()]
+    results = generator.evaluations(samplers, dataset, judge, settings.seed)
+    for (suffix, one), result in zip(runs.items(), results, strict=True):
         head = {"run": str(settings.run_dir), "step": run.step, "trained_with_seed": one.seed}
         result = {**head, "trained_on_test_images": train_on_all, **result}
         name = f"evaluation{suffix}" + (f"-seed-{settings.seed}" if settings.seed else "")

@@ -83,16 +83,21 @@ def read_values(run_dir: Path, conditions: dict[str, Any], suffix: str = "") -> 
 
     A member is compared with the other run's member of the same place, or with a run of one seed.
     """
-    path = next((run_dir / VALUES.format(one) for one in (suffix, "") if (run_dir / VALUES.format(one)).exists()), None)
-    if path is None:
-        missing = VALUES.format(suffix)
-        raise UserError(f"{run_dir} has no {missing}: evaluate it first, with the same samples, images and seed")
+    own, single = (run_dir / VALUES.format(one) for one in (suffix, ""))
+    path = own if own.exists() else single
+    if not path.exists():
+        raise UserError(f"{run_dir} has no {own.name}: evaluate it first, with the same samples, images and seed")
     saved = read_json(path)
     for name, value in conditions.items():
         if saved.get(name) != value:
             raise UserError(f"{run_dir} was evaluated with {name} = {saved.get(name)!r}, this run with {value!r}")
     with interpreting(path):
         return np.asarray(saved["negative_log_likelihoods"], np.float64)
+
+
+_judge = jax.jit(judge, static_argnames="config")  # traced once for all of a run's members
+_estimate = jax.jit(likelihood.log_likelihood, static_argnames=("samples", "config"))
+_posteriors = jax.jit(codes.posteriors, static_argnames="config")
 
 
 def evaluate(
@@ -109,10 +114,12 @@ def evaluate(
     likelihood.check_samples(samples)
     test, train = dataset.test, dataset.train
     keys = dict(zip(("judge", "likelihood", "test", "train"), jax.random.split(jax.random.key(seed), 4), strict=True))
-    judged = jax.jit(partial(judge, config=config))(params, test.images, keys["judge"], hparams)
-    estimate = jax.jit(partial(likelihood.log_likelihood, samples=samples, config=config))
-    found = jax.device_get(estimate(params, test.images[:images], keys["likelihood"], hparams=hparams))
-    of_split = jax.jit(partial(codes.posteriors, config=config))
+    judged = _judge(params, test.images, keys["judge"], hparams, config=config)
+    estimated = _estimate(
+        params, test.images[:images], keys["likelihood"], samples=samples, hparams=hparams, config=config
+    )
+    found = jax.device_get(estimated)
+    of_split = partial(_posteriors, config=config)
     tested = of_split(params, test.images, keys["test"])
     summary = likelihood.summarize(found.blocks)
     negative_elbo = mean_over_images(judged.distortion + judged.rate)

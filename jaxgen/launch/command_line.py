@@ -150,15 +150,14 @@ def keep_freed_memory() -> None:
     """Make the allocator keep freed memory, on huge pages: XLA requests the same large buffers again and again.
 
     By default glibc returns each one to the kernel, which zeroes the pages of the next, 4 KiB each; this can take
-    longer than the arithmetic on them. Changes no number; does nothing on other systems or if environment variables of
-    glibc's malloc are set.
+    longer than the arithmetic on them. Threads keep heaps of their own: one for all would make compiling a third
+    slower. Changes no number; does nothing on other systems or if environment variables of glibc's malloc are set.
     """
     if sys.platform != "linux" or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         return
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "mallopt"):  # another C library
         return
-    libc.mallopt(_M_ARENA_MAX, 1)  # one heap for all threads, so that each can reuse what another frees
     libc.mallopt(_M_MMAP_THRESHOLD, -1)
     libc.mallopt(_M_TRIM_THRESHOLD, -1)
     libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = (
@@ -175,7 +174,7 @@ def keep_freed_memory() -> None:
         libc.free(block)
 
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX, _MADV_HUGEPAGE = -1, -3, -8, 14
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _MADV_HUGEPAGE = -1, -3, 14
 """Constants from glibc's malloc.h and Linux's mman.h."""
 _HUGE_PAGE_BYTES = 2**21
 

@@ -1,6 +1,7 @@
 """Imports that cost less: what libraries hardly use, only when it is used; what a run will use, while XLA compiles."""
 
 import contextlib
+import gc
 import importlib
 import sys
 import threading
@@ -33,12 +34,33 @@ def deferred(*names: str) -> Iterator[None]:
                 del sys.modules[name]
 
 
+_one_at_a_time = threading.Lock()
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Inside, Python collects no garbage.
+
+    A collection amid the loading of an extension module calls JAX, which lets another thread have Python's lock while
+    this one holds the loader's. If that thread then waits for the loader's, as a thread that uses JAX for the first
+    time does, neither goes on. (Python 3.12 and newer collect elsewhere.)
+    """
+    with _one_at_a_time:
+        enabled = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            if enabled:
+                gc.enable()
+
+
 def ahead(*names: str) -> None:
     """Import these modules in the background: XLA compiles and computes without Python's lock."""
 
     def load() -> None:
         for name in names:
-            with contextlib.suppress(Exception):  # whoever needs it meets the error
+            with contextlib.suppress(Exception), _no_collection():  # whoever needs it meets the error
                 importlib.import_module(name)
 
     threading.Thread(target=load, daemon=True).start()

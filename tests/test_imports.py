@@ -50,3 +50,19 @@ for thread in threading.enumerate():
 print("colorsys" in sys.modules)
 """
     assert python(code) == ["True"]
+
+
+def test_no_garbage_is_collected_while_modules_are_imported_ahead(tmp_path):
+    """A collection amid the loading of an extension module has let two threads wait for each other forever."""
+    (tmp_path / "a_module.py").write_text("import gc\nprint(gc.isenabled(), flush=True)\n", encoding="utf-8")
+    code = f"""
+import gc, sys, threading
+sys.path.insert(0, {str(tmp_path)!r})
+from jaxgen import imports
+imports.ahead("a_module")
+for thread in threading.enumerate():
+    if thread is not threading.main_thread():
+        thread.join()
+print(gc.isenabled())
+"""
+    assert python(code) == ["False", "True"]

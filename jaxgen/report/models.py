@@ -12,10 +12,11 @@ BLOCK = 50
 """Examples computed at a time."""
 
 
-def apply(function: Callable[..., Any], config: Any, params: Any, *arrays: Any) -> np.ndarray:
+def apply(function: Callable[..., Any], config: Any, params: Any, *arrays: Any) -> Any:
     """`function(params, *arrays, config=config)` for arrays with examples along axis 0, `BLOCK` of them at a time.
 
-    No example's result may depend on another. The last block is filled up by repetition.
+    Its results, one array or a tuple of them, are NumPy's. No example's may depend on another. The last block is filled
+    up by repetition.
     """
     inputs = [np.asarray(array) for array in arrays]
     count = len(inputs[0])
@@ -28,4 +29,4 @@ def apply(function: Callable[..., Any], config: Any, params: Any, *arrays: Any) 
         )
         for first in range(0, count, BLOCK)
     ]
-    return np.concatenate(jax.device_get(blocks))[:count]
+    return jax.tree.map(lambda *each: np.concatenate(each)[:count], *jax.device_get(blocks))

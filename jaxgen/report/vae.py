@@ -1,16 +1,15 @@
 """Figures of a variational autoencoder: reconstructions, latents and samples."""
 
 from statistics import NormalDist
+from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float, UInt8
 
-from jaxgen import batching
+from jaxgen import batching, distributions
 from jaxgen.algorithms import vae
 from jaxgen.contract import Tree
-from jaxgen.engine import executables
-from jaxgen.evaluation import codes
 from jaxgen.report import figures, models
 from jaxgen.runs.snapshot import Snapshot
 
@@ -27,10 +26,10 @@ FLOWERS = 3
 def draw(snapshot: Snapshot) -> None:
     """Write every figure that fits the latents and the images."""
     split = snapshot.dataset.test
-    posteriors = executables.call(codes.posteriors, snapshot.config, snapshot.state.params, split.images, snapshot.key)
-    means, kls = np.asarray(posteriors.means), np.asarray(posteriors.kls.mean(axis=0))
+    encoded = _encoded(snapshot, snapshot.state.params, len(split.labels))
+    means, kls = encoded.means, encoded.kls.mean(axis=0)
     _draw_curves(snapshot)
-    _draw_reconstructions(snapshot)
+    _draw_reconstructions(snapshot, encoded)
     _draw_samples(snapshot)
     points, axis = figures.in_the_plane(means)
     figures.code_scatter(
@@ -38,12 +37,36 @@ def draw(snapshot: Snapshot) -> None:
     )
     figures.bars(snapshot.directory / "kl_per_latent.png", kls, "KL, nats", "Mean KL of each latent, test images")
     if snapshot.config.image_shape[-1] == 3:
-        _draw_flowers(snapshot)
+        _draw_flowers(snapshot, encoded)
     if snapshot.config.latent_size == 2:
         _draw_manifold(snapshot)
     else:
         _draw_traversals(snapshot, means[0], kls)
         _draw_interpolations(snapshot, means)
+
+
+class _Encoded(NamedTuple):
+    """Posteriors of the first test images, and codes drawn from them."""
+
+    means: Float[np.ndarray, "n d"]
+    kls: Float[np.ndarray, "n d"]
+    """KL of each latent's marginal posterior, nats."""
+    codes: Float[np.ndarray, "n draws d"]
+
+
+def _encoded(snapshot: Snapshot, params: Tree, count: int) -> _Encoded:
+    """The first `count` test images, with the draws that `vae.reconstruct` makes."""
+    keys = (jax.random.key_data(batching.keys(key, count)) for key in jax.random.split(snapshot.key))
+    return _Encoded(*models.apply(_encode, snapshot.config, params, snapshot.dataset.test.images[:count], *keys))
+
+
+def _encode(
+    params: Tree, images: UInt8[Array, "n h w c"], pixel_keys: Array, code_keys: Array, config: vae.Config
+) -> tuple[Array, ...]:
+    numbers = vae.posterior_params(params, vae.pixels(images, jax.random.wrap_key_data(pixel_keys), config), config)
+    kls = jax.vmap(lambda n: distributions.marginal_kls(config.posterior, n))(numbers)
+    drawn = vae.draw_codes(numbers, jax.random.wrap_key_data(code_keys), DRAWS, config)
+    return numbers[:, : config.latent_size], kls, drawn.codes
 
 
 def _decode(snapshot: Snapshot, points: np.ndarray, params: Tree | None = None) -> np.ndarray:
@@ -67,30 +90,20 @@ def _draw_curves(snapshot: Snapshot) -> None:
     )
 
 
-def _draw_reconstructions(snapshot: Snapshot) -> None:
+def _draw_reconstructions(snapshot: Snapshot, encoded: _Encoded) -> None:
     labels = snapshot.dataset.test.labels[:SHOWN]
-    pixels = _pixels(snapshot, len(labels))
-    images = _reconstructed(snapshot, snapshot.state.params, pixels, DRAWS)
-    rows = {"original": pixels, "untrained": _reconstructed(snapshot, snapshot.initial().params, pixels)[:, 0]}
+    images, untrained = _decode(snapshot, encoded.codes[:SHOWN]), snapshot.initial().params
+    rows = {
+        "original": _pixels(snapshot, len(labels)),
+        "untrained": _decode(snapshot, _encoded(snapshot, untrained, len(labels)).codes[:, 0], untrained),
+    }
     rows |= {f"sample {i + 1}": images[:, i] for i in range(DRAWS)}
     figures.image_rows(snapshot.directory / "reconstructions.png", rows, snapshot.dataset.names_of(labels))
 
 
-def _reconstructed(snapshot: Snapshot, params: Tree, pixels: np.ndarray, draws: int = 1) -> np.ndarray:
-    """Reconstructions (N, draws, H, W, C), each from a draw from its image's posterior."""
-    keys = jax.random.key_data(batching.keys(jax.random.split(snapshot.key)[1], len(pixels)))
-    codes = models.apply(_drawn_codes, snapshot.config, params, pixels, keys)
-    return _decode(snapshot, codes[:, :draws], params)
-
-
-def _drawn_codes(params: Tree, pixels: Array, keys: Array, config: vae.Config) -> Array:
-    numbers = vae.posterior_params(params, pixels, config)
-    return vae.draw_codes(numbers, jax.random.wrap_key_data(keys), DRAWS, config).codes
-
-
-def _draw_flowers(snapshot: Snapshot) -> None:
-    pixels = _pixels(snapshot, min(FLOWERS, len(snapshot.dataset.test.labels)))
-    rows = {"original": pixels, "reconstructed": _reconstructed(snapshot, snapshot.state.params, pixels)[:, 0]}
+def _draw_flowers(snapshot: Snapshot, encoded: _Encoded) -> None:
+    codes = encoded.codes[:FLOWERS, 0]
+    rows = {"original": _pixels(snapshot, len(codes)), "reconstructed": _decode(snapshot, codes)}
     figures.image_rows(snapshot.directory / "flowers.png", rows)
 
 

@@ -36,8 +36,6 @@ def draw(snapshot: Snapshot) -> None:
         snapshot.directory / "codes.png", points, np.asarray(split.labels), snapshot.dataset.class_names, axis
     )
     figures.bars(snapshot.directory / "kl_per_latent.png", kls, "KL, nats", "Mean KL of each latent, test images")
-    if snapshot.config.image_shape[-1] == 3:
-        _draw_flowers(snapshot, encoded)
     if snapshot.config.latent_size == 2:
         _draw_manifold(snapshot)
     else:
@@ -93,18 +91,16 @@ def _draw_curves(snapshot: Snapshot) -> None:
 def _draw_reconstructions(snapshot: Snapshot, encoded: _Encoded) -> None:
     labels = snapshot.dataset.test.labels[:SHOWN]
     images, untrained = _decode(snapshot, encoded.codes[:SHOWN]), snapshot.initial().params
+    original = _pixels(snapshot, len(labels))
+    if snapshot.config.image_shape[-1] == 3:
+        rows = {"original": original[:FLOWERS], "reconstructed": images[:FLOWERS, 0]}
+        figures.image_rows(snapshot.directory / "flowers.png", rows)
     rows = {
-        "original": _pixels(snapshot, len(labels)),
+        "original": original,
         "untrained": _decode(snapshot, _encoded(snapshot, untrained, len(labels)).codes[:, 0], untrained),
     }
     rows |= {f"sample {i + 1}": images[:, i] for i in range(DRAWS)}
     figures.image_rows(snapshot.directory / "reconstructions.png", rows, snapshot.dataset.names_of(labels))
-
-
-def _draw_flowers(snapshot: Snapshot, encoded: _Encoded) -> None:
-    codes = encoded.codes[:FLOWERS, 0]
-    rows = {"original": _pixels(snapshot, len(codes)), "reconstructed": _decode(snapshot, codes)}
-    figures.image_rows(snapshot.directory / "flowers.png", rows)
 
 
 def _draw_samples(snapshot: Snapshot) -> None:
@@ -162,5 +158,7 @@ def _draw_interpolations(snapshot: Snapshot, means: np.ndarray) -> None:
     """Between the first test image and the first of another class, if there is one."""
     labels = np.asarray(snapshot.dataset.test.labels)
     last = int(np.argmax(labels != labels[0])) or len(labels) - 1
-    rows = {way.__name__: _decode(snapshot, way(means[0], means[last], SHOWN)) for way in (straight, spherical)}
+    ways = (straight, spherical)
+    images = _decode(snapshot, np.stack([way(means[0], means[last], SHOWN) for way in ways]))
+    rows = {way.__name__: row for way, row in zip(ways, images, strict=True)}
     figures.image_rows(snapshot.directory / "interpolations.png", rows)

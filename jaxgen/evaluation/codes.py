@@ -23,13 +23,17 @@ class Posteriors(NamedTuple):
     """KL of each latent's marginal posterior, nats; with full covariance they do not sum to the rate."""
 
 
+def of_outputs(numbers: Float[Array, "n k"], config: vae.Config) -> Posteriors:
+    """Posterior means and KLs from an encoder's outputs."""
+    kls = jax.vmap(lambda n: distributions.marginal_kls(config.posterior, n))(numbers)
+    return Posteriors(numbers[:, : config.latent_size], kls)
+
+
 def posteriors(params: Any, images: UInt8[Array, "n h w c"], key: Array, config: vae.Config) -> Posteriors:
     """Posterior means and KLs of a whole split."""
 
     def of_batch(split: tuple[Array, Array]) -> Posteriors:
-        numbers = vae.posterior_params(params, vae.pixels(*split, config), config)
-        kls = jax.vmap(lambda n: distributions.marginal_kls(config.posterior, n))(numbers)
-        return Posteriors(numbers[:, : config.latent_size], kls)
+        return of_outputs(vae.posterior_params(params, vae.pixels(*split, config), config), config)
 
     return batching.map_batches(of_batch, (images, batching.keys(key, len(images))))
 

@@ -7,9 +7,10 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from jaxgen import batching, distributions
+from jaxgen import batching
 from jaxgen.algorithms import vae
 from jaxgen.contract import Tree
+from jaxgen.evaluation import codes
 from jaxgen.report import figures, models
 from jaxgen.runs.snapshot import Snapshot
 
@@ -62,9 +63,8 @@ def _encode(
     params: Tree, images: UInt8[Array, "n h w c"], pixel_keys: Array, code_keys: Array, config: vae.Config
 ) -> tuple[Array, ...]:
     numbers = vae.posterior_params(params, vae.pixels(images, jax.random.wrap_key_data(pixel_keys), config), config)
-    kls = jax.vmap(lambda n: distributions.marginal_kls(config.posterior, n))(numbers)
     drawn = vae.draw_codes(numbers, jax.random.wrap_key_data(code_keys), DRAWS, config)
-    return numbers[:, : config.latent_size], kls, drawn.codes
+    return *codes.of_outputs(numbers, config), drawn.codes
 
 
 def _decode(snapshot: Snapshot, points: np.ndarray, params: Tree | None = None) -> np.ndarray:
@@ -104,8 +104,8 @@ def _draw_reconstructions(snapshot: Snapshot, encoded: _Encoded) -> None:
 
 
 def _draw_samples(snapshot: Snapshot) -> None:
-    codes = jax.random.normal(snapshot.key, (SHOWN**2, snapshot.config.latent_size))
-    figures.sheet(snapshot.directory / "samples.png", _decode(snapshot, np.asarray(codes)), columns=SHOWN)
+    noise = jax.random.normal(snapshot.key, (SHOWN**2, snapshot.config.latent_size))
+    figures.sheet(snapshot.directory / "samples.png", _decode(snapshot, np.asarray(noise)), columns=SHOWN)
 
 
 def _normal(quantiles: np.ndarray) -> np.ndarray:

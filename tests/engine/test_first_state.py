@@ -1,4 +1,4 @@
-"""The compiled functions of a run."""
+"""The program of a first state: compiled with fewer passes, to the same bits."""
 
 from functools import partial
 

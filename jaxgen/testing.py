@@ -9,7 +9,7 @@ def test_the_contract():
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -24,6 +24,8 @@ from jaxgen.errors import UserError
 
 COUNT = 3
 """Samples drawn."""
+STEPS = 4
+"""Steps trained, at most."""
 
 
 class ContractError(AssertionError):
@@ -57,14 +59,40 @@ class Case:
         """One batch of the configuration's size."""
         return jax.tree.map(lambda leaf: leaf[: self.config.batch_size], self.batch)
 
+    @cached_property
+    def split(self) -> Tree:
+        """The batch as a split to train on; empty if the algorithm takes no data."""
+        return self.batch if contract.takes_data(self.algorithm) else self.algorithm.Batch()
+
+    @cached_property
+    def _init(self) -> Callable[..., Tree]:
+        return jax.jit(partial(self.algorithm.init, config=self.config))
+
+    @cached_property
+    def _step(self) -> Callable[..., Any]:
+        return jax.jit(partial(self.algorithm.step, config=self.config))
+
+    @cached_property
+    def chunk(self) -> Callable[..., Any]:
+        """The engine's loop over up to `STEPS` steps."""
+        return jax.jit(
+            partial(
+                loop.run_chunk,
+                algorithm=self.algorithm,
+                config=self.config,
+                log_every=2,
+                rows=STEPS + 1,
+                batches=batches.of_split(self.split, self.config, epochs=STEPS),
+            )
+        )
+
     def init(self, key: jax.Array | None = None) -> Tree:
         """A fresh state."""
-        key = self.key if key is None else key
-        return jax.jit(partial(self.algorithm.init, config=self.config))(key, self.hparams)
+        return self._init(self.key if key is None else key, self.hparams)
 
     def step(self, state: Tree) -> tuple[Tree, Tree]:
         """One jitted step on the whole batch."""
-        return jax.jit(partial(self.algorithm.step, config=self.config))(state, self.one, self.key, self.hparams)
+        return self._step(state, self.one, self.key, self.hparams)
 
     def with_config(self, **changes: Any) -> "Case":
         """The same case with a changed configuration."""
@@ -233,7 +261,7 @@ def bfloat16_keeps_a_float32_state(case: Case) -> None:
 
 def cut_equals_whole(case: Case) -> None:
     """Chunks of 1 and 3 steps match one chunk of 4 bit for bit."""
-    whole = _chunks(case, [4])
+    whole = _chunks(case, [STEPS])
     jax.tree.map(np.testing.assert_array_equal, _chunks(case, [1, 3]), whole)
 
 
@@ -245,9 +273,8 @@ def resumed_equals_whole(case: Case) -> None:
 
 def chunks_are_the_pure_function_cut(case: Case) -> None:
     """`jaxgen.train` matches the engine's chunks up to rounding."""
-    data = case.batch if contract.takes_data(case.algorithm) else case.algorithm.Batch()
     pure = jax.jit(partial(train, case.algorithm, config=case.config, steps=3))
-    state, _ = pure(case.key, case.hparams, data)
+    state, _ = pure(case.key, case.hparams, case.split)
     _close(state, _chunks(case, [3]), case.rtol)
 
 
@@ -324,24 +351,13 @@ def _mesh(case: Case) -> Any:
 
 
 def _chunks(case: Case, lengths: list[int], through_host: bool = False) -> Tree:
-    """The state after running chunks of these lengths."""
-    data = case.batch if contract.takes_data(case.algorithm) else case.algorithm.Batch()
-    keys, total = loop.keys_of(case.key), sum(lengths)
-    metrics = len(loop.metric_names(case.algorithm, keys.init, case.hparams, data, case.config))
-    chunk = jax.jit(
-        partial(
-            loop.run_chunk,
-            algorithm=case.algorithm,
-            config=case.config,
-            log_every=2,
-            rows=total + 1,
-            batches=batches.of_split(data, case.config, epochs=total),
-        )
-    )
-    carry = jax.jit(partial(loop.start, case.algorithm, config=case.config, metrics=metrics))(keys.init, case.hparams)
+    """The state after running chunks of these lengths, `STEPS` steps at most in all."""
+    keys, algorithm, config = loop.keys_of(case.key), case.algorithm, case.config
+    metrics = len(loop.metric_names(algorithm, keys.init, case.hparams, case.split, config))
+    carry = loop.Carry(case.init(keys.init), jnp.zeros(metrics), jnp.int32(-1))
     first = 0
     for length in lengths:
-        carry, _ = chunk(carry, keys, case.hparams, data, jnp.int32(first), jnp.int32(first + length))
+        carry, _ = case.chunk(carry, keys, case.hparams, case.split, jnp.int32(first), jnp.int32(first + length))
         first += length
         if through_host:
             carry = jax.tree.map(jnp.asarray, jax.device_get(carry))

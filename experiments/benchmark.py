@@ -11,6 +11,7 @@
     python experiments/benchmark.py streaming      # MNIST from disk while a model trains: 3 minutes
     python experiments/benchmark.py results        # seconds from Enter to a stated result: hours; --tasks, --rounds
     python experiments/benchmark.py accelerator    # what this machine's GPU or TPU does with jaxgen: 10 minutes
+    python experiments/benchmark.py versions       # training steps with other versions of JAX: --pythons A B ...
     python experiments/benchmark.py guard          # costs of the compiled steps against a reference file: 2 minutes
 
 A ratio is the peer's time over ours: above 1, we are faster. Each row is appended to --out as a line of JSON; the table
@@ -31,6 +32,7 @@ from benchmarks import (
     startup,
     sweep,
     train,
+    versions,
 )
 from benchmarks.measuring import Measurement
 
@@ -48,6 +50,7 @@ COMMANDS = (
     | guard.Guard
     | accelerator.Accelerator
     | results.Results
+    | versions.Versions
 )
 
 

@@ -21,14 +21,16 @@ from jaxgen.errors import UserError
 class Worker:
     """Handle to such a process; a `Run` when called with a number of steps."""
 
-    def __init__(self, function: str, arguments: list[Any], flags: str = "") -> None:
+    def __init__(
+        self, function: str, arguments: list[Any], flags: str = "", python: str | Path = sys.executable
+    ) -> None:
         root = Path(__file__).parents[1]
         paths = [str(root), str(root.parent), os.environ.get("PYTHONPATH", "")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "XLA_FLAGS": flags}
         environment.setdefault("JAX_COMPILATION_CACHE_DIR", jax.config.jax_compilation_cache_dir or "")
         self._errors: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 (close() closes it)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", function, json.dumps(arguments)],
+            [python, "-m", "benchmarks.worker", function, json.dumps(arguments)],
             **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._errors},
             **{"env": environment, "text": True},
         )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from benchmarks import conv, layers, measuring, reporting, train
+from benchmarks import conv, layers, measuring, reporting, train, versions
 
-from jaxgen.errors import SettingError
+from jaxgen.errors import SettingError, UserError
 from jaxgen.launch import command_line
 
 EXPERIMENTS = Path(benchmark.__file__).parent
@@ -23,13 +24,14 @@ FIELDS = {"name", "ours_ms", "peer", "peer_ms", "ratio", "rounds"}
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ([], "one of {conv, train, bfloat16, startup, dqn, sweep, scaling, streaming, guard, accelerator, results}"),
+        ([], "one of {conv, train, bfloat16, startup, dqn, sweep, scaling, streaming, guard, accelerator, results, "),
         (["trian"], "trian.*conv, train, bfloat16, startup, dqn, sweep, scaling, streaming, guard"),
         (["conv", "--round", "1"], r"--round\b.*did you mean --rounds"),
         (["train", "--rounds", "0"], "rounds = 0 is not allowed: at least 1"),
         (["train", "--steps", "-1"], "steps = -1"),
         (["train", "--models", "dense_a"], "models = 'dense_a'.*did you mean 'dense_ae'"),
         (["conv", "--layers", "encoder 9"], "layers = 'encoder 9' is in no layer's name"),
+        (["versions", "--pythons", "python3"], r"pythons = \('python3',\) is not allowed: two or more interpreters"),
         (["startup", "--experiments", "ae_mnis"], "experiments = 'ae_mnis'.*did you mean 'ae_mnist'"),
     ],
 )
@@ -161,6 +163,26 @@ def test_a_turn_of_the_loop_depends_on_all_of_the_one_before():
         g[0, 0, 0, 0] += nudge
     for got, want in zip((*results, x2, w2, g2), (*expected, x, w, g), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_versions_are_measured_in_processes_of_their_own(monkeypatch, tmp_path):
+    other = tmp_path / "other"
+    other.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    other.chmod(0o755)
+    monkeypatch.setattr(versions, "label", lambda python: f"the one called {python.name}")
+    pythons = Path(sys.executable), other
+    (row,) = versions.Versions(models=("dense_ae",), steps=2, rounds=2, pythons=pythons).measure()
+    assert row.keys() >= FIELDS
+    assert (row["name"], row["peer"], row["rounds"]) == ("dense_ae", "the one called other", 2)
+
+
+def test_environments_are_told_apart_by_their_versions(tmp_path):
+    assert versions.label(sys.executable) == f"jax {jax.__version__}, Python {platform.python_version()}"
+    with pytest.raises(UserError, match=f"{tmp_path}/none has no JAX, or is no interpreter"):
+        versions.label(tmp_path / "none")
+    with pytest.raises(SettingError, match="environments that differ"):
+        next(versions.Versions(pythons=(Path(sys.executable),) * 2).measure())
 
 
 @pytest.mark.slow

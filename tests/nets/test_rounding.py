@@ -4,14 +4,12 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from benchmarks.layers import FLOWERS, Layer
+from gradient_errors import GRADIENTS, error
 from jax import lax
 
-from jaxgen import batching
 from jaxgen import data as data_lib
-from jaxgen.algorithms import gan, vae
 from jaxgen.data import DataSettings
 from jaxgen.doctor import precise
 from jaxgen.nets.ops import conv
@@ -36,12 +34,6 @@ def with_gradients(function, x, w, g):
     return dict(zip(LAYER, (y, *pull_back(g)), strict=True))
 
 
-def error(computed, true) -> float:
-    """Norm of the difference, relative to the norm of the true array."""
-    computed, true = np.asarray(computed, np.float64), np.asarray(true)
-    return float(np.linalg.norm(computed - true) / np.linalg.norm(true))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("layer", FLOWERS, ids=lambda layer: layer.name)
 def test_each_layer(layer):
@@ -60,36 +52,11 @@ def test_each_layer(layer):
     assert all(errors[name] <= LAYER[name] for name in LAYER), errors
 
 
-def gradients_of_vae(images, key):
-    config = vae.Config(net="flower", image_shape=(80, 80, 3), latent_size=10, posterior="full", rate="sampled")
-    hparams = vae.HParams(beta=0.0006)
-    params = vae.init(jax.random.key(0), hparams, config).params
-
-    def loss(params, images, key):
-        keys = batching.keys(key, len(images))
-        return vae.terms(params, images / 255, keys, hparams.beta, hparams, config)[0].loss.mean()
-
-    return jax.grad(loss), (params, images.astype(jnp.float32), key)
-
-
-def gradients_of_gan(images, key):
-    config = gan.Config(net="flower", image_shape=(80, 80, 3), dropout=0.3, batch_size=len(images))
-    hparams = gan.HParams(real_target=0.95, fake_target=0.05, generator_target=0.95)
-    state = gan.init(jax.random.key(0), hparams, config)
-
-    def gradients(params, images, key):
-        draws = gan.draw(key, len(images), config, None)
-        return gan.gradients(state._replace(params=params), gan.normalize(images), None, draws, hparams, config)[0]
-
-    return gradients, (state.params, images, key)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("net", NET)
 def test_the_gradient_of_a_fresh_net_on_flowers(net):
     flowers = data_lib.load(DataSettings("petals", count=40))
-    make = {"vae": gradients_of_vae, "gan": gradients_of_gan}[net]
-    function, arguments = make(jnp.asarray(flowers.train.images[:8]), jax.random.key(1))
+    function, arguments = GRADIENTS[net](jnp.asarray(flowers.train.images[:8]), jax.random.key(1))
     computed, true = jax.jit(function)(*arguments), precise.in_float64(function, *arguments)
     errors = jax.tree.leaves(jax.tree.map(error, jax.device_get(computed), true))
     assert max(errors) <= NET[net], errors

@@ -6,7 +6,6 @@
 Prints for each batch the largest error of a gradient's array, relative to its norm in float64, and the array's name.
 """
 
-import json
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from loss_curves import FORMS
+from loss_curves import FORMS, record
 
 import jaxgen as jg
 from jaxgen import batching
@@ -23,7 +22,6 @@ from jaxgen.data import DataSettings
 from jaxgen.doctor import precise
 from jaxgen.engine.loop import named_leaves
 from jaxgen.nets.ops import conv
-from jaxgen.runs import machine
 
 
 def error(computed, true) -> float:
@@ -68,7 +66,6 @@ def main(
 ) -> None:
     """Compute and print."""
     images = jg.data.load(DataSettings("folder", path=folder) if folder else DataSettings("petals")).train.images
-    on = f"{machine.model()}, {machine.cores()} cores, jax {jax.__version__}"
     true, arguments = [], []
     for batch in range(batches):
         some = jnp.asarray(np.asarray(images[batch * batch_size : (batch + 1) * batch_size]))
@@ -83,11 +80,8 @@ def main(
             computed = jax.device_get(compiled(*arguments[batch]))
             errors = named_leaves(jax.tree.map(error, computed, true[batch]))
             name = max(errors, key=errors.__getitem__)
-            row = {"name": f"{net}, {form}", "batch": batch, "error": errors[name], "array": name}
-            print(f"{row['name']}, batch {batch}: {errors[name]:.1e} in {name}", flush=True)
-            if out is not None:
-                with out.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({**row, "machine": on}) + "\n")
+            print(f"{net}, {form}, batch {batch}: {errors[name]:.1e} in {name}", flush=True)
+            record(out, name=f"{net}, {form}", batch=batch, error=errors[name], array=name)
 
 
 if __name__ == "__main__":

@@ -50,15 +50,12 @@ class _Store(NamedTuple):
 class Program(NamedTuple):
     """A compiled function, and the name of its file, if it is kept."""
 
-    call: jax.stages.Compiled
+    call: Callable[..., Any]
     key: str | None
 
 
 _store: _Store | None = None
 _thread = threading.local()
-_lock = threading.Lock()
-_seconds: list[float] = []
-"""The values that threads inside `in_place_of_jaxs` found, in the order they came."""
 
 
 def use(folder: Path | None, describe: Callable[[], Any] = dict) -> None:
@@ -181,18 +178,14 @@ def remember(name: str | None, programs: Mapping[str, Program], facts: Any = Non
 @contextlib.contextmanager
 def in_place_of_jaxs(devices: Devices) -> Iterator[None]:
     """Inside, JAX's own cache keeps no programs, if they are kept here."""
-    if _store is None or devices is None:
-        yield
-        return
     option = "jax_persistent_cache_min_compile_time_secs"
-    with _lock:
-        _seconds.append(jax.config.values[option])
+    seconds = jax.config.values[option]
+    if _store is not None and devices is not None:
         jax.config.update(option, float("inf"))
     try:
         yield
     finally:
-        with _lock:  # whoever leaves last, whichever came first, sets back what the first found
-            jax.config.update(option, _seconds.pop())
+        jax.config.update(option, seconds)
 
 
 def compile(lowered: jax.stages.Lowered, devices: Devices) -> Program:
@@ -216,60 +209,24 @@ def _signature(lowered: jax.stages.Lowered) -> str:
     return _ADDRESS.sub("", f"{lowered.args_info} {lowered.out_tree}")
 
 
-class _Call(NamedTuple):
-    """A function of `call`, with everything that its program depends on."""
-
-    function: Callable[..., Any]
-    config: Any
-    structure: Any
-    shapes: tuple[tuple[tuple[int, ...], Any], ...]
-
-    def program(self) -> Callable[..., Any]:
-        """Its executable, found or compiled once; a thread that wants what another one is making waits for it."""
-        with _lock:
-            making = _making(self)
-        with making:
-            return _program(self)
-
-
 @lru_cache(maxsize=64)
-def _making(call: _Call) -> Any:
-    return threading.Lock()
-
-
-@lru_cache(maxsize=64)
-def _program(call: _Call) -> Callable[..., Any]:
-    named, devices = name(call[:1], *call[1:]), jax.local_devices()[:1]
+def _program(function: Callable[..., Any], config: Any, structure: Any, shapes: Any) -> Callable[..., Any]:
+    named, devices = name((function,), config, structure, shapes), jax.local_devices()[:1]
     found = find(named, devices)
     if found is not None:
         return found[0]["program"].call
-    arguments = jax.tree.unflatten(call.structure, [jax.ShapeDtypeStruct(*shape) for shape in call.shapes])
+    arguments = jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(*shape) for shape in shapes])
     with in_place_of_jaxs(devices):
-        made = compile(loop.traced_once(call.function, call.config).lower(*arguments), devices)
+        made = compile(loop.traced_once(function, config).lower(*arguments), devices)
     remember(named, {"program": made})
     return made.call
-
-
-def _call_of(function: Callable[..., Any], config: Any, arguments: Sequence[Any]) -> _Call:
-    leaves, structure = jax.tree.flatten(tuple(arguments))
-    return _Call(function, config, structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
 
 
 def call(function: Callable[..., Any], config: Any, *arguments: Any) -> Any:
     """`function(*arguments, config=config)` on the first device, compiled once for arguments of these shapes."""
     arguments = jax.device_put(jax.tree.map(jnp.asarray, arguments), jax.local_devices()[0])
-    return _call_of(function, config, arguments).program()(*arguments)
-
-
-def ahead(function: Callable[..., Any], config: Any, *arguments: Any) -> None:
-    """Begin to compile in the background what `call` will call for arguments of these shapes."""
-    wanted = _call_of(function, config, arguments)
-
-    def make() -> None:
-        with contextlib.suppress(Exception):  # whoever calls it meets the error
-            wanted.program()
-
-    threading.Thread(target=make, name="compile ahead").start()
+    leaves, structure = jax.tree.flatten(arguments)
+    return _program(function, config, structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves))(*arguments)
 
 
 def _load(key: str, devices: Sequence[jax.Device]) -> Any:

@@ -86,16 +86,15 @@ class Programs:
             train = placement.put_split(data[0])
         self._data = train, placement.put(data[1])
 
-    def compile(self, hparams: Tree, meanwhile: Callable[[Tree], object] = lambda state: None) -> None:
+    def compile(self, hparams: Tree) -> None:
         """Compile for hyperparameters of these shapes: scalars, or stacked for members.
 
-        A run that differs from an earlier one in this process only in its numbers reuses its programs. `meanwhile` is
-        called with the shapes of one run's state, while the programs compile if they do.
+        A run that differs from an earlier one in this process only in its numbers reuses its programs.
         """
         began = time.perf_counter()
         self.hparams = self.placement.put(jax.tree.map(jnp.float32, hparams))
         like = self._like()
-        self._compiled = _kept.pop(like) if like in _kept else self._found_or_compiled(meanwhile)
+        self._compiled = _kept.pop(like) if like in _kept else self._found_or_compiled()
         _kept[like] = self._compiled
         while len(_kept) > KEPT:
             _kept.popitem(last=False)
@@ -119,25 +118,15 @@ class Programs:
         leaves, structure = jax.tree.flatten((self._data, self.hparams, self.keys))
         return self._log_every, block, structure, tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
 
-    def _found_or_compiled(self, meanwhile: Callable[[Tree], object]) -> Compiled:
+    def _found_or_compiled(self) -> Compiled:
         """The programs of an earlier process, or new ones, which are kept for later ones."""
         functions = self._algorithm.init, self._algorithm.step, self._algorithm.evaluate
         name = executables.name(functions, self._config, self.placement.programs, *self._numbers())
-        found = executables.find(name, self.placement.devices)
-        if found is not None:
-            meanwhile(self._state_of_one(found[0]["start"].call.out_info))
-        programs, (metrics, places) = found or self._compile(name, meanwhile)
+        programs, (metrics, places) = executables.find(name, self.placement.devices) or self._compile(name)
         calls = {label: program.call for label, program in programs.items()}
         return Compiled(**calls, metrics=metrics, places=places).checked()
 
-    def _state_of_one(self, carry: loop.Carry) -> Tree:
-        """Shapes of one run's state, from those of a carry."""
-        state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), carry.state)
-        return jax.eval_shape(self.placement.one, state)
-
-    def _compile(
-        self, name: str | None, meanwhile: Callable[[Tree], object]
-    ) -> tuple[dict[str, executables.Program], tuple[Any, Any]]:
+    def _compile(self, name: str | None) -> tuple[dict[str, executables.Program], tuple[Any, Any]]:
         """The programs and facts that `executables.find` will find under this name."""
         algorithm, config, (train, test), placement = self._algorithm, self._config, self._data, self.placement
         key, of_one = placement.one((self.keys.init, self.hparams))
@@ -172,7 +161,6 @@ class Programs:
                 "start": submit(start.lower(self.keys.init, self.hparams)),
             }
             pool.shutdown(wait=False)  # an interruption does not wait for them
-            meanwhile(self._state_of_one(carry))
             made = {label: program.result() for label, program in compiling.items()}
         executables.remember(name, made, (metrics, places))
         return made, (metrics, places)

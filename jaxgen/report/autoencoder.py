@@ -15,13 +15,6 @@ CHAPTER_CODES = ((10.0, 10.0), (5.0, 5.0))
 """The codes whose images the chapter shows."""
 
 
-def _ahead(config: autoencoder.Config, state: autoencoder.State) -> None:
-    models.ahead(_codes, config, state.params, jax.ShapeDtypeStruct(config.image_shape, np.uint8))
-    code = jax.ShapeDtypeStruct((config.code_size,), np.float32)
-    models.ahead(autoencoder.decode, config, state.params, code)
-
-
-@models.prepared(_ahead)
 def draw(snapshot: Snapshot) -> None:
     """Write reconstructions, loss curves and, for two-number codes, the code plane."""
     _draw_reconstructions(snapshot)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxgen.algorithms import dqn
 from jaxgen.engine import executables
 from jaxgen.evaluation import returns
-from jaxgen.report import cartpole, figures, models
+from jaxgen.report import cartpole, figures
 from jaxgen.runs.metrics import Row
 from jaxgen.runs.snapshot import Snapshot
 
@@ -19,16 +19,6 @@ ANGLES, VELOCITIES = (-12.0, 12.0), (-3.0, 3.0)
 """Ranges of the pictured values, in degrees and radians per second."""
 
 
-_play = partial(dqn.greedy_returns, episodes=1)
-
-
-def _ahead(config: dqn.Config, state: dqn.State) -> None:
-    if config.environment == "CartPole-v1":
-        executables.ahead(_play, config, state.params, jax.eval_shape(lambda: jax.random.key(0)))
-        executables.ahead(dqn.values, config, state.params, jax.ShapeDtypeStruct((GRID * GRID, 4), np.float32))
-
-
-@models.prepared(_ahead)
 def draw(snapshot: Snapshot) -> None:
     """Write the learning curves and the environment's own figures."""
     rows = snapshot.rows if snapshot.many is None else snapshot.many.rows
@@ -73,7 +63,7 @@ def environment_steps(steps: Any, config: dqn.Config) -> Any:
 
 def draw_episode(path: Path, params: Any, key: jax.Array, config: dqn.Config) -> int:
     """Animate an episode of the greedy policy; return its length."""
-    gained, seen = executables.call(_play, config, params, key)
+    gained, seen = executables.call(partial(dqn.greedy_returns, episodes=1), config, params, key)
     cartpole.animate(path, np.asarray(seen)[: int(gained[0]), 0])
     return int(gained[0])
 

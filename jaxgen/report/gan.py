@@ -27,13 +27,6 @@ LOSSES = ("train/generator_loss", "train/discriminator_loss")
 OUTPUTS = ("train/real_logit", "train/fake_logit")
 
 
-def _ahead(config: gan.Config, state: gan.State) -> None:
-    params = jax.eval_shape(partial(gan.weights, config=config), state)
-    noise = jax.ShapeDtypeStruct((config.noise_size,), np.float32)
-    models.ahead(gan.images_of, config, params, noise, jax.ShapeDtypeStruct((), np.int32))
-
-
-@models.prepared(_ahead)
 def draw(snapshot: Snapshot) -> None:
     """Write the sheet of samples from fixed noise; at the end of a run, all other figures too."""
     size = snapshot.config.image_shape[0]

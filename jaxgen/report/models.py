@@ -7,26 +7,9 @@ import jax
 import numpy as np
 
 from jaxgen.engine import executables
-from jaxgen.runs.session import Draw
 
 BLOCK = 50
 """Examples computed at a time."""
-
-
-def ahead(function: Callable[..., Any], config: Any, params: Any, *examples: jax.ShapeDtypeStruct) -> None:
-    """Begin to compile what `apply` will call for examples of these shapes and types."""
-    blocks = [jax.ShapeDtypeStruct((BLOCK, *one.shape), one.dtype) for one in examples]
-    executables.ahead(function, config, params, *blocks)
-
-
-def prepared(ahead: Callable[[Any, Any], None]) -> Callable[[Draw], Draw]:
-    """Give a function that draws figures its `ahead`."""
-
-    def with_ahead(draw: Draw) -> Draw:
-        draw.ahead = ahead  # type: ignore[attr-defined]
-        return draw
-
-    return with_ahead
 
 
 def apply(function: Callable[..., Any], config: Any, params: Any, *arrays: Any) -> Any:

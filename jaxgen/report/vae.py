@@ -24,14 +24,6 @@ FLOWERS = 3
 """Reconstructions the chapter shows of its flowers."""
 
 
-def _ahead(config: vae.Config, state: vae.State) -> None:
-    key = jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0)))
-    image = jax.ShapeDtypeStruct(config.image_shape, np.uint8)
-    models.ahead(_encode, config, state.params, image, key, key)
-    models.ahead(vae.decode, config, state.params, jax.ShapeDtypeStruct((config.latent_size,), np.float32))
-
-
-@models.prepared(_ahead)
 def draw(snapshot: Snapshot) -> None:
     """Write every figure that fits the latents and the images."""
     split = snapshot.dataset.test

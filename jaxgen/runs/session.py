@@ -34,8 +34,6 @@ from jaxgen.runs.spans import Plan, Span, next_span
 Status = Literal["finished", "ended", "stopped"]
 """finished: all steps done; ended: by a callback; stopped: by a signal."""
 Draw = Callable[[Snapshot], None]
-"""Draws figures. Its attribute `ahead(config, state)`, if it has one, is called with the shapes of a state while
-training compiles, to begin to compile what the figures need."""
 OnEvaluation = Callable[[Snapshot], bool]
 """Called after each evaluation, whose row is the snapshot's last; returns True to end training."""
 
@@ -137,7 +135,7 @@ class Session:
         data = batches_of(job.algorithm, job.dataset)
         self.programs = Programs(job.algorithm, job.config, data, job.placement, job.plan.log_every, stream)
         self.plan = job.plan._replace(epochs_at_once=self.programs.epochs, block=stream.steps if stream else 0)
-        self.programs.compile(job.hparams, self._prepare_figures)
+        self.programs.compile(job.hparams)
         first = self.programs.start()
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(first))
         self._spacing = max(1, self.plan.total // progress.evenly_kept(size))
@@ -291,12 +289,6 @@ class Session:
             self._unsaved_best = None
         self._checkpoints.save(self.step, self._named(whole), meta)
         self.clock.saved(time.perf_counter() - began)
-
-    def _prepare_figures(self, state: Tree) -> None:
-        """Begin to compile the figures' programs, for states of these shapes."""
-        ahead = getattr(self.job.draw, "ahead", None)
-        if ahead is not None and self.job.directory is not None:
-            ahead(self.job.config, state)
 
     def _draw(self) -> None:
         folder = f"epoch-{self.step // self.plan.per_epoch:04d}"

@@ -1,11 +1,9 @@
 """Executables from disk: the same numbers as compiled ones, and never those of something else."""
 
-import contextlib
 import os
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,10 +28,9 @@ CPU = jax.devices()[:1]
 
 def another_process():
     """Forget all programs of this process, once all of them are written."""
-    for name in ("compile ahead", "keep an executable"):  # the former starts the latter
-        for thread in threading.enumerate():
-            if thread.name == name:
-                thread.join()
+    for thread in threading.enumerate():
+        if thread.name == "keep an executable":
+            thread.join()
     programs._kept.clear()
     executables._program.cache_clear()
 
@@ -65,7 +62,7 @@ def trained(config=CONFIG, many=None, steps=4):
 def count_compilations(monkeypatch):
     made = []
     compile = Programs._compile
-    monkeypatch.setattr(Programs, "_compile", lambda self, name, *rest: made.append(name) or compile(self, name, *rest))
+    monkeypatch.setattr(Programs, "_compile", lambda self, name: made.append(name) or compile(self, name))
     return made
 
 
@@ -182,46 +179,6 @@ def test_a_call_is_kept_by_its_shapes_and_fixed_arguments(store):
         equal(executables.call(autoencoder.decode, CONFIG, params, code), image)
         assert image.shape[0] == len(code)
     assert len(list(store.glob("*.set"))) == 2
-
-
-def test_a_program_made_ahead_is_the_one_that_is_called(store, monkeypatch):
-    params = autoencoder.init(jax.random.key(0), HPARAMS, CONFIG).params
-    code, made, compile = np.ones((2, CONFIG.code_size), np.float32), [], executables.compile
-    begun = threading.Event()
-
-    def slow(lowered, devices):
-        begun.set()
-        time.sleep(0.5)  # `call` comes amid it
-        made.append(threading.current_thread().name)
-        return compile(lowered, devices)
-
-    monkeypatch.setattr(executables, "compile", slow)
-    executables.ahead(autoencoder.decode, CONFIG, jax.eval_shape(lambda: params), jax.eval_shape(lambda: code))
-    begun.wait()
-    image = executables.call(autoencoder.decode, CONFIG, params, code)
-    assert made == ["compile ahead"]
-    another_process()
-    equal(executables.call(autoencoder.decode, CONFIG, params, code), image)
-    assert len(made) == 1  # kept
-
-
-def test_what_cannot_be_made_ahead_fails_where_it_is_called(store):
-    executables.ahead(autoencoder.decode, CONFIG, {}, np.ones((2, CONFIG.code_size), np.float32))
-    another_process()
-    with pytest.raises(KeyError, match="decoder"):
-        executables.call(autoencoder.decode, CONFIG, {}, np.ones((2, CONFIG.code_size), np.float32))
-
-
-def test_jaxs_cache_is_as_before_when_the_last_thread_has_left(store):
-    def seconds():
-        return jax.config.values["jax_persistent_cache_min_compile_time_secs"]
-
-    before = seconds()
-    with contextlib.ExitStack() as late:
-        with executables.in_place_of_jaxs(CPU):
-            late.enter_context(executables.in_place_of_jaxs(CPU))
-        assert seconds() == float("inf")
-    assert seconds() == before
 
 
 def test_arguments_may_be_on_any_device(store):

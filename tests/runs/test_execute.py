@@ -12,7 +12,7 @@ from training import train
 
 from jaxgen.algorithms import autoencoder
 from jaxgen.contract import NoBatch, Traits
-from jaxgen.engine import loop, members, programs
+from jaxgen.engine import loop, members
 from jaxgen.engine.members import stack
 from jaxgen.errors import SettingError, UserError
 from jaxgen.runs import checkpoint, metrics, session
@@ -31,19 +31,6 @@ def no_figures(snapshot):
 
 def go(settings, algorithm=autoencoder, draw=no_figures):
     return train("tiny", algorithm, settings, draw)
-
-
-class Figures:
-    """Figures that remember what they were given."""
-
-    def __init__(self):
-        self.drawn, self.prepared = [], []
-
-    def __call__(self, snapshot):
-        self.drawn.append(snapshot)
-
-    def ahead(self, config, state):
-        self.prepared.append((config, state))
 
 
 def final_arrays(path):
@@ -342,16 +329,6 @@ def test_a_batch_larger_than_the_data_is_refused(make_settings):
 def test_tensorboard_files_hold_the_rows(make_settings):
     path = go(make_settings(tensorboard=True))
     assert any(b"test/loss" in file.read_bytes() for file in (path / "tensorboard").iterdir())
-
-
-@pytest.mark.parametrize("seeds", [1, 3])
-def test_figures_are_prepared_for_states_like_those_they_get(make_settings, seeds):
-    programs._kept.clear()  # a run with the programs of an earlier one prepares nothing
-    figures = Figures()
-    go(make_settings(seeds=seeds, epochs=1), draw=figures)
-    assert figures.prepared == [(figures.drawn[0].config, jax.eval_shape(lambda: figures.drawn[0].state))]
-    go(make_settings(seeds=seeds, epochs=1, name="again"), draw=figures)
-    assert len(figures.prepared) == 1
 
 
 def test_many_seeds_are_one_program_and_equal_lone_runs(make_settings):

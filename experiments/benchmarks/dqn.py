@@ -18,9 +18,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from benchmarks.measuring import Measurement, Row, compare, interleave, left_out, say
-from benchmarks.worker import Worker
-from jaxgen.errors import UserError, check_at_least, refuse
+from benchmarks.measuring import Measurement, Row, compare, interleave, say
+from benchmarks.worker import Worker, ready
+from jaxgen.errors import check_at_least, refuse
 from jaxgen.runs.machine import cores
 
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
@@ -101,7 +101,7 @@ class Dqn(Measurement):
                     runs[side.label] = Worker(f"benchmarks.peers.dqn_{peer}.trainer", arguments, side.flags)
             for run in runs.values():
                 stack.callback(run.close)
-            times = interleave(_ready(runs), 0, self.seconds, self.rounds, f"{peer}, {count} seeds")
+            times = interleave(ready(runs), 0, self.seconds, self.rounds, f"{peer}, {count} seeds")
         ours = times.pop("ours")
         rates = {name: count * steps / median(taken) * 1e3 for name, taken in {"ours": ours, **times}.items()}
         share = rates["ours"] / UPDATE_EVERY[peer] * update_flop(peer) / limit / 1e9
@@ -132,20 +132,6 @@ def _our_flags(count: int) -> str:
     """XLA flags for one thread; with several seeds, one virtual device per core."""
     devices = cores() if count % cores() == 0 else 1
     return f"{ONE_THREAD} --xla_force_host_platform_device_count={devices}"
-
-
-def _ready(runs: dict[str, Worker]) -> dict[str, Any]:
-    """Workers that became ready, after all start in parallel; a peer that fails is reported and skipped."""
-    found: dict[str, Any] = {}
-    for name, run in runs.items():
-        try:
-            run.ready()
-            found[name] = run
-        except UserError as error:
-            if name == "ours":
-                raise
-            left_out(name, error)
-    return found
 
 
 def peak_gflops(cores: int) -> float:

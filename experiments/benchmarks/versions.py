@@ -2,13 +2,15 @@
 
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from benchmarks import work
 from benchmarks.measuring import Row, Run, compare, interleave, say
-from benchmarks.train import OfModels
-from benchmarks.worker import Worker
+from benchmarks.train import OURS, OfModels
+from benchmarks.worker import Worker, ready
 from jaxgen.errors import UserError, refuse
 
 _LABEL = """
@@ -35,20 +37,19 @@ class Versions(OfModels):
         labels = {label(python): python for python in self.pythons}
         if len(labels) < len(self.pythons):
             refuse("pythons", tuple(map(str, self.pythons)), f"environments that differ; these are {', '.join(labels)}")
-        first, *others = labels
+        first, *_ = labels
+        sides = {OURS if one == first else one: python for one, python in labels.items()}
         for name in self.models:
-            workers = {one: Worker("benchmarks.versions.trainer", [name], python=at) for one, at in labels.items()}
-            try:
-                for worker in workers.values():  # one after the other: each compiles
-                    worker.ready()
-                runs: dict[str, Run] = {**workers}
-                times = interleave(runs, self.steps, self.seconds, self.rounds, name)
-            finally:
+            with ExitStack() as stack:
+                workers = {one: Worker("benchmarks.versions.trainer", [name], python=at) for one, at in sides.items()}
                 for worker in workers.values():
-                    worker.close()
-            rows = [compare(name, times[first], other, times[other]) for other in others]
-            say(f"{name}: {first} {rows[0]['ours_ms']:.3f} ms, " + ", ".join(f"{r['peer']} {r['ratio']}" for r in rows))
-            yield from rows
+                    stack.callback(worker.close)
+                times = interleave(ready(workers), self.steps, self.seconds, self.rounds, name)
+            ours = times.pop(OURS)
+            say(
+                f"{name}: {first} {median(ours):.3f} ms, " + ", ".join(f"{o} {median(t):.3f}" for o, t in times.items())
+            )
+            yield from ({**compare(name, ours, other, theirs), "ours": first} for other, theirs in times.items())
 
 
 def label(python: Path) -> str:

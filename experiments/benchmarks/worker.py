@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import jax
 
+from benchmarks.measuring import Run, left_out
 from jaxgen.errors import UserError
 
 
@@ -62,6 +63,20 @@ class Worker:
         self._process.wait()
         self._errors.seek(0)
         raise UserError((self._errors.read().strip().splitlines() or [f"exit code {self._process.returncode}"])[-1])
+
+
+def ready(workers: dict[str, Worker]) -> dict[str, Run]:
+    """Workers that became ready, after all start in parallel; one that fails is reported and skipped, but the first."""
+    found: dict[str, Run] = {}
+    for name, worker in workers.items():
+        try:
+            worker.ready()
+            found[name] = worker
+        except UserError as error:
+            if not found:
+                raise
+            left_out(name, error)
+    return found
 
 
 def _serve(function: str, arguments: str) -> None:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from textwrap import shorten
 from types import UnionType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, get_args
 
 import jax
 import tyro
@@ -36,9 +36,20 @@ def parse(
     A union of settings types in place of a default makes each a subcommand, by name. With `others`, returns a pair: the
     settings, and the arguments that do not belong to them.
     """
+    args = sys.argv[1:] if args is None else args
     kind: Any = default if isinstance(default, UnionType) else type(default)
     start: Any = {} if isinstance(default, UnionType) else {"default": default}
+    if isinstance(default, UnionType):
+        _check_command(args, [one.__name__.lower() for one in get_args(default)])
     return _parsed(kind, **start, description=description, args=args, return_unknown_args=others)
+
+
+def _check_command(args: Sequence[str], commands: Sequence[str]) -> None:
+    """Refuse a first word that is no command: each release of tyro says it differently."""
+    if not args:
+        raise SettingError(f"a command is missing: one of {', '.join(commands)}; --help describes them")
+    if not args[0].startswith("-"):
+        check_choice("command", args[0], commands)
 
 
 def parse_kind(kind: Any, prog: str, args: Sequence[str]) -> Any:

@@ -67,9 +67,13 @@ def named_leaves(tree: Any) -> dict[str, Array]:
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
-@lru_cache(maxsize=64)
 def traced_once(function: Callable[..., Any], config: Any, axis_name: str | None = None) -> Any:
     """`function` with its configuration; the second program that calls it takes its operations from the first trace."""
+    return _traced_once(function, config, axis_name)  # a cache tells a default that is left out from one that is given
+
+
+@lru_cache(maxsize=64)
+def _traced_once(function: Callable[..., Any], config: Any, axis_name: str | None) -> Any:
     shared = {} if axis_name is None else {"axis_name": axis_name}
     return jax.jit(partial(function, config=config, **shared), inline=True)
 

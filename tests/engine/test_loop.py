@@ -78,6 +78,20 @@ class Recorder:
         return state, {"loss": jnp.float32(t)}
 
 
+def test_the_programs_of_a_run_share_one_trace_of_each_function():
+    chex.clear_trace_counter()
+
+    class Once(Recorder):
+        init = staticmethod(chex.assert_max_traces(Recorder.init, n=1))
+        step = staticmethod(chex.assert_max_traces(Recorder.step, n=1))
+
+    keys, bound = loop.keys(0), jnp.int32(0)
+    assert loop.metric_names(Once, keys.init, HP, DATA, CFG) == ("loss",)
+    carry = jax.eval_shape(partial(loop.start, Once, config=CFG, metrics=1), keys.init, HP)
+    chunk = partial(loop.run_chunk, algorithm=Once, config=CFG, log_every=4, rows=16)
+    jax.eval_shape(chunk, carry, keys, HP, DATA, bound, bound)
+
+
 def test_each_epoch_is_a_new_permutation_without_repetition():
     carry = loop.start(Recorder, loop.keys(0).init, HP, CFG, 1)
     run_chunk = partial(loop.run_chunk, algorithm=Recorder, config=CFG, log_every=4, rows=16)

@@ -3,12 +3,12 @@
 Semantics, parameters and initializers are those of `flax.linen.Conv` and `ConvTranspose` (and thus of
 `lax.conv_general_dilated` and `lax.conv_transpose`); kernels are (height, width, inputs, outputs).
 
-***Layouts.** Images are NHWC at a net's boundary. Inside, a net transposes them once (`from_nhwc`, `to_nhwc`) to the
+**Layouts.** Images are NHWC at a net's boundary. Inside, a net transposes them once (`from_nhwc`, `to_nhwc`) to the
 layout its layers use: HWNC for wide layers, CHWN for few channels (vectors over channels are then too short for the
 processor, vectors over pixels and images are not). A layer whose formulation prefers the other layout transposes its
 side with few channels.
 
-***Why not `lax.conv`.** On GPU and TPU it is the right choice, and these functions lower to it. XLA's CPU code is up to
+**Why not `lax.conv`.** On GPU and TPU it is the right choice, and these functions lower to it. XLA's CPU code is up to
 50 times slower than it could be: the kernel gradient of a transposed convolution runs at 1 to 4 GFLOP/s, and most
 gradients fall back to naive loops inside `lax.scan` and `fori_loop`, on which the engine is built. The choice is made
 when a program is lowered, for its target platform.
@@ -19,8 +19,8 @@ kernel's flip. So there are three operations, each differentiable any number of 
 
 * strides: corr with strides s is corr with strides 1 on the s x s sub-pixel grid (space to depth): s^2 times the
   input channels, ceil(k / s) taps; best where s divides k, at worst 1.8 times the products (k 3, s 2);
-** padding: zeros, added where the pixels are transposed anyway;
-** then a formulation chosen by the number of channels (`_few`):
+* padding: zeros, added where the pixels are transposed anyway;
+* then a formulation chosen by the number of channels (`_few`):
   few on one side (up to 16): `patches`, one matrix product with that side unfolded. k^2 c copies per pixel are cheap
   while c is small, and the transforms below would work on short vectors;
   many on both: `winograd`, 2 to 6 times fewer multiplications than the definition, on batched matrix products, with
@@ -241,6 +241,7 @@ def _cpu_w(x: Array, g: Array, at: _Geometry) -> Array:
     return _kernel_from_grid(patches.correlate_kernel_gradient(x, g, at.taps, False, _wide(at)), at)
 
 
+@partial(jax.jit, static_argnums=(0, 1, 4), inline=True)  # traced once for a net's many passes, and no call in them
 def _by_platform(cpu: Callable[..., Array], vendor: Callable[..., Array], a: Array, b: Array, at: _Geometry) -> Array:
     def in_float32(a: Array, b: Array) -> Array:
         return cpu(a.astype(jnp.float32), b.astype(jnp.float32), at).astype(a.dtype)

@@ -241,7 +241,7 @@ def _cpu_w(x: Array, g: Array, at: _Geometry) -> Array:
     return _kernel_from_grid(patches.correlate_kernel_gradient(x, g, at.taps, False, _wide(at)), at)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 4), inline=True)  # traced once for a net's many passes, and no call in them
+@partial(jax.jit, static_argnums=(0, 1, 4), inline=True)  # one trace serves all passes of a layer
 def _by_platform(cpu: Callable[..., Array], vendor: Callable[..., Array], a: Array, b: Array, at: _Geometry) -> Array:
     def in_float32(a: Array, b: Array) -> Array:
         return cpu(a.astype(jnp.float32), b.astype(jnp.float32), at).astype(a.dtype)

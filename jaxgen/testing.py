@@ -86,13 +86,14 @@ class Case:
             )
         )
 
-    def init(self, key: jax.Array | None = None) -> Tree:
+    def init(self, key: jax.Array | None = None, hparams: Tree = None) -> Tree:
         """A fresh state."""
-        return self._init(self.key if key is None else key, self.hparams)
+        return self._init(self.key if key is None else key, self.hparams if hparams is None else hparams)
 
-    def step(self, state: Tree) -> tuple[Tree, Tree]:
+    def step(self, state: Tree, key: jax.Array | None = None, hparams: Tree = None) -> tuple[Tree, Tree]:
         """One jitted step on the whole batch."""
-        return self._step(state, self.one, self.key, self.hparams)
+        key, hparams = self.key if key is None else key, self.hparams if hparams is None else hparams
+        return self._step(state, self.one, key, hparams)
 
     def with_config(self, **changes: Any) -> "Case":
         """The same case with a changed configuration."""
@@ -155,10 +156,15 @@ def hyperparameters_are_scalars(case: Case) -> None:
 
 def state_holds_arrays_only(case: Case) -> None:
     """Every state leaf is an array, and a step preserves structure, shapes and dtypes."""
-    state = case.algorithm.init(case.key, case.hparams, case.config)
-    for name, leaf in loop.named_leaves(state).items():
-        _is(isinstance(leaf, jax.Array), f"{name} is a {type(leaf).__name__}, not an array")
-    before, after = (jax.tree.map(lambda x: (x.shape, x.dtype), s) for s in (state, case.step(state)[0]))
+
+    def init(key: jax.Array, hparams: Tree) -> Tree:  # `jit` would make arrays of its results
+        state = case.algorithm.init(key, hparams, case.config)
+        for name, leaf in loop.named_leaves(state).items():
+            _is(isinstance(leaf, jax.Array), f"{name} is a {type(leaf).__name__}, not an array")
+        return state
+
+    state = jax.eval_shape(init, case.key, case.hparams)
+    before, after = (jax.tree.map(lambda x: (x.shape, x.dtype), s) for s in (state, case.step(case.init())[0]))
     _is(before == after, "a step changes the structure, a shape or a type of the state")
 
 
@@ -196,7 +202,7 @@ def one_trace_serves_all_hyperparameters(case: Case) -> None:
 
     step, state = jax.jit(counted), case.init()
     for factor in (1.0, 0.5):
-        step(state, case.one, case.key, jax.tree.map(lambda x, f=factor: x * f, case.hparams))
+        step.trace(state, case.one, case.key, jax.tree.map(lambda x, f=factor: x * f, case.hparams))
     _is(traces == 1, f"two sets of hyperparameters were traced {traces} times")
 
 
@@ -218,7 +224,8 @@ def members_equal_single_runs(case: Case) -> None:
 
     together = jax.jit(jax.vmap(both, (0, 0, None)))(jnp.stack(keys), stack(sets), case.one)
     for i, (key, hparams) in enumerate(zip(keys, sets, strict=True)):
-        _close(jax.tree.map(lambda x, i=i: x[i], together), jax.jit(both)(key, hparams, case.one), case.rtol)
+        alone = case.step(case.init(key, hparams), key, hparams)
+        _close(jax.tree.map(lambda x, i=i: x[i], together), alone, case.rtol)
 
 
 def devices_divide_a_batch(case: Case) -> None:
@@ -254,7 +261,7 @@ def bfloat16_keeps_a_float32_state(case: Case) -> None:
     if "dtype" not in {field.name for field in dataclasses.fields(case.config)}:
         raise Skipped("its configuration has no dtype")
     half = case.with_config(dtype="bfloat16")
-    for name, leaf in loop.named_leaves(half.step(half.init())).items():
+    for name, leaf in loop.named_leaves(jax.eval_shape(lambda key: half.step(half.init(key)), half.key)).items():
         floating = jnp.issubdtype(leaf.dtype, jnp.floating)
         _is(not floating or leaf.dtype == jnp.float32, f"{name} is {leaf.dtype}")
 

@@ -86,14 +86,17 @@ class Case:
             )
         )
 
-    def init(self, key: jax.Array | None = None, hparams: Tree = None) -> Tree:
+    def init(self, key: jax.Array | None = None) -> Tree:
         """A fresh state."""
-        return self._init(self.key if key is None else key, self.hparams if hparams is None else hparams)
+        return self._init(self.key if key is None else key, self.hparams)
 
-    def step(self, state: Tree, key: jax.Array | None = None, hparams: Tree = None) -> tuple[Tree, Tree]:
+    def step(self, state: Tree) -> tuple[Tree, Tree]:
         """One jitted step on the whole batch."""
-        key, hparams = self.key if key is None else key, self.hparams if hparams is None else hparams
-        return self._step(state, self.one, key, hparams)
+        return self._step(state, self.one, self.key, self.hparams)
+
+    def first_step(self, key: jax.Array, hparams: Tree) -> tuple[Tree, Tree]:
+        """The step after `init`, with this key and these hyperparameters in both."""
+        return self._step(self._init(key, hparams), self.one, key, hparams)
 
     def with_config(self, **changes: Any) -> "Case":
         """The same case with a changed configuration."""
@@ -224,8 +227,7 @@ def members_equal_single_runs(case: Case) -> None:
 
     together = jax.jit(jax.vmap(both, (0, 0, None)))(jnp.stack(keys), stack(sets), case.one)
     for i, (key, hparams) in enumerate(zip(keys, sets, strict=True)):
-        alone = case.step(case.init(key, hparams), key, hparams)
-        _close(jax.tree.map(lambda x, i=i: x[i], together), alone, case.rtol)
+        _close(jax.tree.map(lambda x, i=i: x[i], together), case.first_step(key, hparams), case.rtol)
 
 
 def devices_divide_a_batch(case: Case) -> None:
@@ -261,7 +263,7 @@ def bfloat16_keeps_a_float32_state(case: Case) -> None:
     if "dtype" not in {field.name for field in dataclasses.fields(case.config)}:
         raise Skipped("its configuration has no dtype")
     half = case.with_config(dtype="bfloat16")
-    for name, leaf in loop.named_leaves(jax.eval_shape(lambda key: half.step(half.init(key)), half.key)).items():
+    for name, leaf in loop.named_leaves(half.step(half.init())).items():
         floating = jnp.issubdtype(leaf.dtype, jnp.floating)
         _is(not floating or leaf.dtype == jnp.float32, f"{name} is {leaf.dtype}")
 

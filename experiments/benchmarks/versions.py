@@ -46,9 +46,8 @@ class Versions(OfModels):
                     stack.callback(worker.close)
                 times = interleave(ready(workers), self.steps, self.seconds, self.rounds, name)
             ours = times.pop(OURS)
-            say(
-                f"{name}: {first} {median(ours):.3f} ms, " + ", ".join(f"{o} {median(t):.3f}" for o, t in times.items())
-            )
+            medians = {first: median(ours)} | {other: median(theirs) for other, theirs in times.items()}
+            say(f"{name}, ms: " + ", ".join(f"{one} {taken:.3f}" for one, taken in medians.items()))
             yield from ({**compare(name, ours, other, theirs), "ours": first} for other, theirs in times.items())
 
 

@@ -66,7 +66,7 @@ class Worker:
 
 
 def ready(workers: dict[str, Worker]) -> dict[str, Run]:
-    """Workers that became ready, after all start in parallel; one that fails is reported and skipped, but the first."""
+    """Those that started, all at once. One that fails is reported and left out; the first one's error is raised."""
     found: dict[str, Run] = {}
     for name, worker in workers.items():
         try:

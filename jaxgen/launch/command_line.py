@@ -37,15 +37,15 @@ def parse(
     settings, and the arguments that do not belong to them.
     """
     args = sys.argv[1:] if args is None else args
-    kind: Any = default if isinstance(default, UnionType) else type(default)
-    start: Any = {} if isinstance(default, UnionType) else {"default": default}
+    options: dict[str, Any] = {"description": description, "args": args, "return_unknown_args": others}
     if isinstance(default, UnionType):
-        _check_command(args, [one.__name__.lower() for one in get_args(default)])
-    return _parsed(kind, **start, description=description, args=args, return_unknown_args=others)
+        _check_command(args, [kind.__name__.lower() for kind in get_args(default)])
+        return _parsed(default, **options)
+    return _parsed(type(default), default=default, **options)
 
 
 def _check_command(args: Sequence[str], commands: Sequence[str]) -> None:
-    """Refuse a first word that is no command: each release of tyro says it differently."""
+    """Refuse a missing or unknown command in our words: each release of tyro has its own."""
     if not args:
         raise SettingError(f"a command is missing: one of {', '.join(commands)}; --help describes them")
     if not args[0].startswith("-"):

@@ -9,9 +9,9 @@ processor, vectors over pixels and images are not). A layer whose formulation pr
 side with few channels.
 
 **Why not `lax.conv`.** On GPU and TPU it is the right choice, and these functions lower to it. XLA's CPU code is up to
-50 times slower than it could be: the kernel gradient of a transposed convolution runs at 1 to 4 GFLOP/s, and most
-gradients fall back to naive loops inside `lax.scan` and `fori_loop`, on which the engine is built. The choice is made
-when a program is lowered, for its target platform.
+50 times slower than it could be: the kernel gradient of a transposed convolution runs at 1 to 4 GFLOP/s, and inside
+`lax.scan` and `fori_loop`, on which the engine is built, every convolution that is not in NHWC is computed by naive
+loops. The choice is made when a program is lowered, for its target platform.
 
 **One operation, three forms.** A convolution is bilinear, y = corr(x, w); its two gradients are the bilinear maps
 corr_x(g, w) and corr_w(x, g), and the three are each other's derivatives. A transposed convolution is corr_x with the
@@ -23,8 +23,11 @@ kernel's flip. So there are three operations, each differentiable any number of 
 * then a formulation chosen by the number of channels (`_few`):
   few on one side (up to 16): `patches`, one matrix product with that side unfolded. k^2 c copies per pixel are cheap
   while c is small, and the transforms below would work on short vectors;
-  many on both: `winograd`, 2 to 6 times fewer multiplications than the definition, on batched matrix products, with
-  an error in float32 of 2e-6 of the output's norm (1e-6 where `_fine`); the definition has 2e-7.
+  many on both, in training: `winograd`, 2 to 6 times fewer multiplications than the definition, on batched matrix
+  products, with an error in float32 of 2e-6 of the output's norm (1e-6 where `_fine`); the definition has 2e-7. The
+  output and the kernel's gradient share a transform;
+  many on both, in an output that is not differentiated: XLA's own convolution in NHWC, which is about as fast where
+  there is nothing to share, and compiles in a tenth of the time.
 
 bfloat16 images and kernels are convolved in float32 on CPU, and the result is rounded.
 """
@@ -48,6 +51,8 @@ from jaxgen.nets.ops import patches, winograd
 Padding = str | Sequence[tuple[int, int]]
 Pair = int | tuple[int, int]
 Layout = Literal["NHWC", "HWNC", "CHWN"]
+Stage = Literal["inference", "forward", "backward"]
+"""A layer's output without gradients, one whose gradients follow, a gradient."""
 
 _FEW = 16
 """Maximum number of channels for which a side is unfolded."""
@@ -83,13 +88,17 @@ class _Geometry:
     low: tuple[int, ...]
     kernel: tuple[int, ...]
     layout: Layout
-    forward: bool = True
-    """Whether the result is a layer's output, not a gradient."""
+    stage: Stage = "inference"
 
     @property
-    def gradient(self) -> "_Geometry":
+    def forward(self) -> "_Geometry":
+        """The same where gradients follow."""
+        return replace(self, stage="forward")
+
+    @property
+    def backward(self) -> "_Geometry":
         """The same for a gradient."""
-        return replace(self, forward=False)
+        return replace(self, stage="backward")
 
     @property
     def pads(self) -> list[tuple[int, int]]:
@@ -137,7 +146,7 @@ def _few(channels: int, kernels: int) -> bool:
 
 def _fine(channels: int, kernels: int, at: _Geometry) -> bool:
     """Whether digits are worth more than products: in outputs, whose errors flip relus, and where products dominate."""
-    return at.forward and min(channels, kernels) >= _MANY
+    return at.stage == "forward" and min(channels, kernels) >= _MANY
 
 
 def _pad(x: Array, layout: str, pads: Sequence[tuple[int, int]], value: float = 0.0) -> Array:
@@ -204,8 +213,25 @@ def _layouts(channels: int, kernels: int, at: _Geometry) -> tuple[patches.Wide, 
     return ("CHWN", _wide(at)) if _few_input(channels, kernels, at) else (_wide(at), "CHWN")
 
 
+def _direct(x: Array, w: Array, at: _Geometry) -> Array:
+    """XLA's own convolution, in the one layout for which it has fast code inside loops."""
+    x = _pad(_turn(x, at.layout, "NHWC"), "NHWC", at.pads)
+    y = lax.conv_general_dilated(x, w, at.strides, "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return _turn(y, "NHWC", at.layout)
+
+
+def _direct_x(g: Array, w: Array, at: _Geometry) -> Array:
+    """On the sub-pixel grid, since XLA's code for dilated images is slow."""
+    low = at.taps[0] - 1, at.taps[1] - 1
+    full = replace(at, size=at.out, out=at.grid, strides=(1, 1), low=low, kernel=at.taps, layout="HWNC")
+    x = _direct(_turn(g, at.layout, "HWNC"), patches.flip(_kernel_to_grid(w, at)), full)
+    return _turn(_from_grid(x, at, "HWNC"), "HWNC", at.layout)
+
+
 def _cpu(x: Array, w: Array, at: _Geometry) -> Array:
     channels, kernels = w.shape[2:]
+    if at.stage == "inference" and not _few(channels, kernels):
+        return _direct(x, w, at)
     inputs, outputs = _layouts(channels, kernels, at)
     x = _to_grid(_turn(x, at.layout, inputs), at, inputs)
     if not _few(channels, kernels):
@@ -219,6 +245,8 @@ def _cpu(x: Array, w: Array, at: _Geometry) -> Array:
 
 def _cpu_x(g: Array, w: Array, at: _Geometry) -> Array:
     channels, kernels = w.shape[2:]
+    if at.stage == "inference" and not _few(channels, kernels):
+        return _direct_x(g, w, at)
     inputs, outputs = _layouts(channels, kernels, at)
     g = _turn(g, at.layout, outputs)
     if not _few(channels, kernels):
@@ -268,12 +296,12 @@ def _corr_w(x: Array, g: Array, at: _Geometry) -> Array:
 
 
 def _keep(operation: Callable[..., Array]) -> Callable[..., Any]:
-    return lambda a, b, at: (operation(a, b, at), (a, b))
+    return lambda a, b, at: (operation(a, b, at if at.stage == "backward" else at.forward), (a, b))
 
 
-_corr.defvjp(_keep(_corr), lambda at, kept, g: (_corr_x(g, kept[1], at.gradient), _corr_w(kept[0], g, at.gradient)))
-_corr_x.defvjp(_keep(_corr_x), lambda at, kept, x: (_corr(x, kept[1], at.gradient), _corr_w(x, kept[0], at.gradient)))
-_corr_w.defvjp(_keep(_corr_w), lambda at, kept, w: (_corr_x(kept[1], w, at.gradient), _corr(kept[0], w, at.gradient)))
+_corr.defvjp(_keep(_corr), lambda at, kept, g: (_corr_x(g, kept[1], at.backward), _corr_w(kept[0], g, at.backward)))
+_corr_x.defvjp(_keep(_corr_x), lambda at, kept, x: (_corr(x, kept[1], at.backward), _corr_w(x, kept[0], at.backward)))
+_corr_w.defvjp(_keep(_corr_w), lambda at, kept, w: (_corr_x(kept[1], w, at.backward), _corr(kept[0], w, at.backward)))
 
 
 def _check(x: Array, kernel: Array, strides: tuple[int, int], padding: Padding) -> None:
@@ -391,7 +419,7 @@ def conv_transpose2d(
     each = zip(small, taps, strides, pads, strict=True)
     size = tuple((length - 1) * step + sum(pad) - k + 2 for length, k, step, pad in each)
     low = tuple(k - 1 - pad[0] for k, pad in zip(taps, pads, strict=True))
-    return _corr_x(x, kernel[::-1, ::-1].swapaxes(2, 3), _Geometry(size, small, strides, low, taps, layout))
+    return _corr_x(x, patches.flip(kernel), _Geometry(size, small, strides, low, taps, layout))
 
 
 def _transposed_pads(k: int, step: int, padding: str) -> tuple[int, int]:

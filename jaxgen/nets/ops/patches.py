@@ -42,7 +42,8 @@ def _unfold(x: Float[Array, "_ h w n"], kernel: Size, strides: Size) -> Float[Ar
     return x.reshape(-1, height * width * n)
 
 
-def _flip(w: Float[Array, "kh kw c k"]) -> Float[Array, "kh kw k c"]:
+def flip(w: Float[Array, "kh kw c k"]) -> Float[Array, "kh kw k c"]:
+    """The kernel of the transposed correlation."""
     return w[::-1, ::-1].swapaxes(2, 3)
 
 
@@ -94,7 +95,7 @@ def correlate_input_gradient(
 ) -> Float[Array, "_ _ _ _"]:
     """The transpose of `correlate` in x."""
     if not few_input:
-        return _after_few(_full(g, w.shape[:2], "CHWN"), _flip(w), wide, (1, 1))
+        return _after_few(_full(g, w.shape[:2], "CHWN"), flip(w), wide, (1, 1))
     blocks = _blocks(w.shape[:2], strides)
     products = _products(_full(g, blocks, wide), w.swapaxes(2, 3), wide)
     grid = products.shape[3] - blocks[0] + 1, products.shape[4] - blocks[1] + 1
@@ -127,7 +128,7 @@ def correlate_kernel_gradient(
     if few_input:
         return _against(_unfold(x, kernel, strides), g, kernel, wide)
     patches = _unfold(_full(g, kernel, "CHWN"), kernel, (1, 1))  # rows (kh - 1 - i, kw - 1 - j, k)
-    return _flip(_against(patches, x, kernel, wide))
+    return flip(_against(patches, x, kernel, wide))
 
 
 def _against(patches: Float[Array, "q m"], other: Array, kernel: Size, wide: Wide) -> Array:

@@ -43,6 +43,10 @@ def with_gradients(function, x, w, seed=2):
     return y, *pull_back(jax.random.normal(jax.random.key(seed), y.shape).astype(y.dtype))
 
 
+def alone_and_with_gradients(function, x, w):
+    return function(x, w), *with_gradients(function, x, w)
+
+
 def assert_close(got, expected, bound=BOUND):
     for a, b in zip(got, expected, strict=True):
         assert a.shape == b.shape
@@ -74,7 +78,7 @@ def test_any_geometry_and_its_gradients_equal_lax(transposed, geometry):
         jax.eval_shape(partial(by_lax, transposed, strides=strides, padding=padding, layout=layout), x, w)
     except (ValueError, TypeError):
         return
-    assert_close(*(jax.jit(partial(with_gradients, f))(x, w) for f in functions))
+    assert_close(*(jax.jit(partial(alone_and_with_gradients, f))(x, w) for f in functions))
 
 
 LAYERS = {
@@ -96,7 +100,14 @@ def both(layer, layout="HWNC", dtype=jnp.float32):
 @layers
 def test_bfloat16(layer):
     function, reference, x, w = both(layer, dtype=jnp.bfloat16)
-    assert_close(with_gradients(function, x, w), with_gradients(reference, x, w), BOUND_BFLOAT16)
+    assert_close(alone_and_with_gradients(function, x, w), alone_and_with_gradients(reference, x, w), BOUND_BFLOAT16)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@layers
+def test_an_output_alone_equals_lax(layer, layout):
+    function, reference, x, w = both(layer, layout)
+    assert_close([jax.jit(function)(x, w)], [reference(x, w)])
 
 
 @layers
@@ -172,6 +183,15 @@ def test_the_vendors_convolution_on_other_platforms(layer):
         assert text.count("stablehlo.convolution") == 3
         assert "dot_general" not in text
     assert "stablehlo.convolution" not in compiled_for("cpu", step, x, w)
+
+
+@layers
+def test_a_wide_output_alone_is_xlas_convolution_in_the_layout_that_is_fast_in_loops(layer):
+    function, _, x, w = both(layer)
+    text = compiled_for("cpu", function, x, w)
+    wide = min(w.shape[2:]) > conv._FEW
+    assert text.count("stablehlo.convolution") == wide
+    assert ("[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]" in text) == wide
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID", ((1, 2), (0, 1))])

@@ -1,6 +1,5 @@
 """The compiled functions of a run, and the arrays they are called with."""
 
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -44,16 +43,6 @@ class Compiled(NamedTuple):
         memory.check_program("training", self.chunk)
         memory.check_program("the evaluation", self.evaluate)
         return self
-
-
-def _for_one_call() -> dict[str, str | bool | int | float] | None:
-    """Compiler options of a program that runs once, on which XLA's last passes are wasted; XLA_FLAGS take precedence.
-
-    They change no bit of a first state, and take three quarters of the time to compile that of a convolutional VAE.
-    """
-    level = "xla_backend_optimization_level"
-    chosen = jax.default_backend() != "cpu" or level in os.environ.get("XLA_FLAGS", "")
-    return None if chosen else {level: 1}
 
 
 _kept: OrderedDict[Hashable, Compiled] = OrderedDict()
@@ -150,7 +139,7 @@ class Programs:
         if places is not None:
             carry = jax.tree.map(lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), carry, places)
         bound = placement.put(np.int32(0))
-        start = jax.jit(start, out_shardings=places, compiler_options=_for_one_call())
+        start = jax.jit(start, out_shardings=places, compiler_options=executables.for_few_calls())
         chunk = jax.jit(chunk, donate_argnums=0)
         pool = ThreadPoolExecutor()  # each compiles while the next is traced
         submit = partial(pool.submit, partial(executables.compile, devices=placement.devices))

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxgen.algorithms import gan
+from jaxgen.engine import executables
 from jaxgen.evaluation.neighbors import nearest
 from jaxgen.report import figures, models
 from jaxgen.runs.metrics import running_means
@@ -30,7 +31,7 @@ OUTPUTS = ("train/real_logit", "train/fake_logit")
 def draw(snapshot: Snapshot) -> None:
     """Write the sheet of samples from fixed noise; at the end of a run, all other figures too."""
     size = snapshot.config.image_shape[0]
-    noise, labels = gan.noise_and_labels(snapshot.key, COLUMNS**2 if size < 60 else 50, snapshot.config)
+    noise, labels = executables.call(_noise, snapshot.config, snapshot.key)
     scale = 2 if size < 60 else 1
     figures.image_sheet(snapshot.directory / "samples.png", _images(snapshot, noise, labels), COLUMNS, scale)
     if snapshot.directory.name != "figures":
@@ -41,6 +42,11 @@ def draw(snapshot: Snapshot) -> None:
     _draw_nearest(snapshot, noise, labels)
     figures.curves(snapshot.directory / "losses.png", snapshot.rows, LOSSES, "nats per image")
     figures.curves(snapshot.directory / "discriminator.png", snapshot.rows, OUTPUTS, "mean logit of the discriminator")
+
+
+def _noise(key: Array, config: gan.Config) -> tuple[Array, Array]:
+    """Noise and labels for the sheet of samples."""
+    return gan.noise_and_labels(key, COLUMNS**2 if config.image_shape[0] < 60 else 50, config)
 
 
 def _images(snapshot: Snapshot, noise: Array, labels: Array) -> np.ndarray:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, UInt8
 from jaxgen import batching
 from jaxgen.algorithms import vae
 from jaxgen.contract import Tree
+from jaxgen.engine import executables
 from jaxgen.evaluation import codes
 from jaxgen.report import figures, models
 from jaxgen.runs.snapshot import Snapshot
@@ -104,8 +105,13 @@ def _draw_reconstructions(snapshot: Snapshot, encoded: _Encoded) -> None:
 
 
 def _draw_samples(snapshot: Snapshot) -> None:
-    noise = jax.random.normal(snapshot.key, (SHOWN**2, snapshot.config.latent_size))
+    noise = executables.call(_noise, snapshot.config, snapshot.key)
     figures.sheet(snapshot.directory / "samples.png", _decode(snapshot, np.asarray(noise)), columns=SHOWN)
+
+
+def _noise(key: Array, config: vae.Config) -> Array:
+    """Codes from the prior, for the sheet of samples."""
+    return jax.random.normal(key, (SHOWN**2, config.latent_size))
 
 
 def _normal(quantiles: np.ndarray) -> np.ndarray:

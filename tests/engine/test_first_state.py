@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from jaxgen.algorithms import autoencoder, dqn, vae
-from jaxgen.engine import programs
+from jaxgen.engine import executables
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from jaxgen.engine import programs
 )
 def test_a_program_for_one_call_computes_the_same_bits(algorithm, config, monkeypatch):
     monkeypatch.delenv("XLA_FLAGS", raising=False)
-    options = programs._for_one_call()
+    options = executables.for_few_calls()
     assert options == {"xla_backend_optimization_level": 1}
     hparams = jax.tree.map(jnp.float32, algorithm.HParams())
     lowered = jax.jit(partial(algorithm.init, config=config)).lower(jax.random.key(5), hparams)
@@ -35,7 +35,7 @@ def test_a_program_for_one_call_computes_the_same_bits(algorithm, config, monkey
 
 def test_xla_flags_take_precedence(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=2")
-    assert programs._for_one_call() is None
+    assert executables.for_few_calls() is None
 
 
 def _plain(leaf):

@@ -1,10 +1,10 @@
 """Rows as an aligned table, and the machine they were measured on."""
 
-import os
 import platform
 from importlib import metadata
-from pathlib import Path
 from typing import Any
+
+from jaxgen.runs.machine import cores, model
 
 Row = dict[str, Any]
 """Of a comparison: `name, ours_ms, peer, peer_ms, ratio, rounds` (null if there is no peer), and any others."""
@@ -19,16 +19,7 @@ def machine() -> str:
             versions.append(f"{package} {metadata.version(package)}")
         except metadata.PackageNotFoundError:
             continue
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return ", ".join([_processor(), f"{cores} cores", f"Python {platform.python_version()}", *versions])
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return ", ".join([model(), f"{cores()} cores", f"Python {platform.python_version()}", *versions])
 
 
 def table(rows: list[Row]) -> str:

@@ -20,7 +20,7 @@ from jaxgen.engine import executables
     ],
     ids=["autoencoder", "dqn", "vae"],
 )
-def test_a_program_for_one_call_computes_the_same_bits(algorithm, config, monkeypatch):
+def test_a_program_for_few_calls_computes_the_same_bits(algorithm, config, monkeypatch):
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     options = executables.for_few_calls()
     assert options == {"xla_backend_optimization_level": 1}

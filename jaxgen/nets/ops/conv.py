@@ -215,8 +215,7 @@ def _layouts(channels: int, kernels: int, at: _Geometry) -> tuple[patches.Wide, 
 
 def _direct(x: Array, w: Array, at: _Geometry) -> Array:
     """XLA's own convolution, in the one layout for which it has fast code inside loops."""
-    x = _pad(_turn(x, at.layout, "NHWC"), "NHWC", at.pads)
-    y = lax.conv_general_dilated(x, w, at.strides, "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    y = _vendor(_turn(x, at.layout, "NHWC"), w, replace(at, layout="NHWC"))
     return _turn(y, "NHWC", at.layout)
 
 

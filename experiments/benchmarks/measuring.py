@@ -74,11 +74,14 @@ def _at_most(seconds: int) -> Iterator[None]:
 
 
 def steps_for(run: Run, seconds: float) -> int:
-    """Number of steps in about `seconds`, estimated from a run a tenth as long, after a first step that compiles."""
+    """Number of steps in about `seconds`, estimated from a run half as long, after a first step that compiles.
+
+    A shorter run would say little: some of its work, such as the order of the data, is done once in each.
+    """
     run(1)
     steps = 1
-    while (took := run(steps)) < seconds / 10:
-        steps *= 4
+    while (took := run(steps)) < seconds / 2:
+        steps = max(steps + 1, min(8 * steps, round(steps * seconds / took)))
     return max(1, round(steps * seconds / took))
 
 

@@ -103,5 +103,15 @@ def order_of(key: Array, epoch: Array | int, examples: int) -> Int[Array, " n"]:
 
 
 def permutation(key: Array, n: int) -> Int[Array, " n"]:
-    """A random order of 0..n-1: one sort by random bits (`jax.random.permutation` sorts twice or more)."""
-    return jnp.argsort(jax.random.bits(key, (n,)))
+    """A random order of 0..n-1: the stable order of n random words of 32 bits.
+
+    A radix sort: by the low bits first, then by the others. Each pass sorts single numbers, which hold some bits and
+    below them the position; XLA's CPU code sorts those five times as fast as pairs. (`jax.random.permutation` sorts
+    pairs, twice or more.)
+    """
+    words, position, places = jax.random.bits(key, (n,)), lax.iota(jnp.uint32, n), max(1, (n - 1).bit_length())
+    order = position
+    for shift in range(0, 32, 32 - places):
+        numbers = (words[order] >> shift) << places | position
+        order = order[lax.sort(numbers, is_stable=False) & (2**places - 1)]
+    return order.astype(jnp.int32)

@@ -59,7 +59,7 @@ def run(state, key, hparams, config, steps):
     return lax.fori_loop(0, steps, body, state)
 
 
-def learnt_values(probe, n_step=1, **changes):
+def learned_values(probe, n_step=1, **changes):
     """Q(time, sign) of a net trained on a probe, as a function."""
     config = dqn.Config(
         environment=probe.__name__,
@@ -88,35 +88,35 @@ def learnt_values(probe, n_step=1, **changes):
 @slow
 @pytest.mark.parametrize("double", [False, True])
 def test_probe_reward_now(double):
-    q = learnt_values(probes.RewardNow, double=double)
+    q = learned_values(probes.RewardNow, double=double)
     np.testing.assert_allclose([q(0, 1), q(0, -1)], 1, atol=0.05)
 
 
 def test_probe_reward_of_the_observation():
-    q = learnt_values(probes.RewardOfObservation)
+    q = learned_values(probes.RewardOfObservation)
     np.testing.assert_allclose([q(0, 1)[0], q(0, -1)[0]], [1, -1], atol=0.05)
 
 
 @pytest.mark.parametrize("n_step", [1, pytest.param(3, marks=slow)])
 def test_probe_delayed_reward(n_step):
-    q = learnt_values(probes.RewardLater, n_step, sampling="prioritized")
+    q = learned_values(probes.RewardLater, n_step, sampling="prioritized")
     np.testing.assert_allclose([q(0, 1)[0], q(1, 1)[0]], [0.5, 1], atol=0.05)
 
 
 def test_probe_action_matters():
-    np.testing.assert_allclose(learnt_values(probes.RewardOfAction, dueling=True)(0, 1), [-1, 1], atol=0.05)
+    np.testing.assert_allclose(learned_values(probes.RewardOfAction, dueling=True)(0, 1), [-1, 1], atol=0.05)
 
 
 def test_probe_action_and_observation_matter():
-    q = learnt_values(probes.RewardOfBoth)
+    q = learned_values(probes.RewardOfBoth)
     np.testing.assert_allclose([q(0, 1), q(0, -1)], [[-1, 1], [1, -1]], atol=0.1)
 
 
 @pytest.mark.parametrize("n_step", [1, pytest.param(3, marks=slow)])
 def test_probe_cut_is_bootstrapped_and_ended_is_not(n_step):
     """r / (1 - gamma) where episodes are only cut, r where they end."""
-    np.testing.assert_allclose(learnt_values(probes.Cut, n_step)(0, 0), 2, atol=0.1)
-    np.testing.assert_allclose(learnt_values(probes.Ended, n_step)(0, 0), 1, atol=0.05)
+    np.testing.assert_allclose(learned_values(probes.Cut, n_step)(0, 0), 2, atol=0.1)
+    np.testing.assert_allclose(learned_values(probes.Ended, n_step)(0, 0), 1, atol=0.05)
 
 
 def table(params, observations, config):

@@ -106,6 +106,7 @@ def test_steps_fill_the_seconds_whatever_the_first_one_took():
     taken = iter([60.0])
     assert measuring.steps_for(lambda steps: next(taken, 0.001 * steps), 2.0) == 2000
     assert measuring.steps_for(lambda steps: 9.0 * steps, 2.0) == 1
+    assert measuring.steps_for(lambda steps: 1.0 + 0.1 * steps, 10.0) == pytest.approx(90, rel=0.1)
 
 
 def test_a_peer_that_fails_ends_its_row_and_ours_ends_the_run(capsys):

@@ -20,6 +20,10 @@ is printed at the end. Missing peers are reported and skipped. `train --help` an
 
 import json
 
+import jaxgen.launch.early  # noqa: F401 before JAX, which reads the level of its log as it is imported
+
+# isort: split
+
 from benchmarks import (
     accelerator,
     bfloat16,

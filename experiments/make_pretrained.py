@@ -16,10 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jaxgen.launch.early  # noqa: F401 before JAX, which reads the level of its log as it is imported
+
+# isort: split
+
 import jax
 import numpy as np
 
-import jaxgen.launch.early  # noqa: F401 Ctrl-C while the rest is imported
 from jaxgen.engine import loop
 from jaxgen.errors import check_choices
 from jaxgen.export import functions, pretrained, weights

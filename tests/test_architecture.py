@@ -108,6 +108,16 @@ def test_importing_jaxgen_loads_neither_jax_nor_numpy():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*.py")), ids=lambda path: path.stem)
+def test_a_script_imports_jaxgen_before_anything_that_may_import_jax(path):
+    names = []
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names += [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+    light = {*sys.stdlib_module_names, "tyro"}
+    assert next(name for name in names if name.split(".")[0] not in light) == "jaxgen.launch.early"
+
+
 def test_every_public_name_can_be_had():
     import jaxgen
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import Mesh
@@ -41,7 +40,7 @@ def completed(members: Members, complete: Callable[[Any], Any]) -> Members:
 
 def keys(members: Members) -> loop.Keys:
     """The members' keys, stacked; member i's equal those of its single run."""
-    return jax.tree.map(lambda *k: jnp.stack(k), *(loop.keys(seed) for seed in members.seeds))
+    return jax.jit(jax.vmap(loop.keys))(np.array(members.seeds, np.int64))
 
 
 def mesh(count: int) -> Mesh:

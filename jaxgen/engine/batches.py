@@ -109,8 +109,9 @@ def permutation(key: Array, n: int) -> Int[Array, " n"]:
     below them the position; XLA's CPU code sorts those five times as fast as pairs. (`jax.random.permutation` sorts
     pairs, twice or more.)
     """
-    words, position, places = jax.random.bits(key, (n,)), lax.iota(jnp.uint32, n), max(1, (n - 1).bit_length())
-    order = position
+    words = jax.random.bits(key, (n,))
+    places = max(1, (n - 1).bit_length())
+    order = position = lax.iota(jnp.uint32, n)
     for shift in range(0, 32, 32 - places):
         numbers = (words[order] >> shift) << places | position
         order = order[lax.sort(numbers, is_stable=False) & (2**places - 1)]

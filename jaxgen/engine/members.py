@@ -38,9 +38,12 @@ def completed(members: Members, complete: Callable[[Any], Any]) -> Members:
     return stack(members.seeds, [complete(member(members.hparams, i)) for i in range(count)])
 
 
+_keys_of_seeds = jax.jit(jax.vmap(loop.keys))  # here, so that every run of as many members uses the same program
+
+
 def keys(members: Members) -> loop.Keys:
     """The members' keys, stacked; member i's equal those of its single run."""
-    return jax.jit(jax.vmap(loop.keys))(np.array(members.seeds, np.int64))
+    return _keys_of_seeds(np.array(members.seeds, np.int64))
 
 
 def mesh(count: int) -> Mesh:

@@ -216,7 +216,7 @@ def test_replay_holds_what_was_seen():
     assert int(state.episodes.finished) == rows.done.sum()
 
 
-def test_scores_are_the_first_episodes_and_nothing_is_learnt_after_them():
+def test_scores_are_the_first_episodes_and_nothing_is_learned_after_them():
     config = dataclasses.replace(TINY, episodes=12, learning_starts=400, replay_size=1_000)
     state = fresh(config)
     assert int(state.episodes.finished) > 12

@@ -184,7 +184,7 @@ def test_splits_of_differing_sizes_need_one_too(tiny: type, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("lack", ["image", "label", "kind"])
-def test_sets_without_labelled_images(tiny: type, tmp_path: Path, lack: str) -> None:
+def test_sets_without_labeled_images(tiny: type, tmp_path: Path, lack: str) -> None:
     folder = tiny.write_set(tmp_path, {"train": tiny.pictures(4), "test": tiny.pictures(4)})
     file = folder / "features.json"
     features = json.loads(file.read_text())
